@@ -1,0 +1,1 @@
+"""Cohorts from a folder or from the simulator, and how they are split."""

@@ -1,0 +1,1 @@
+"""What a prediction table is worth: pure functions of arrays, each with its reference."""

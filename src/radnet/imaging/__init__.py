@@ -1,0 +1,1 @@
+"""Images, masks and regions on one grid, in millimetres."""

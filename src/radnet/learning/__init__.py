@@ -1,0 +1,1 @@
+"""Batches of patients and the one Lightning module that learns from them."""

@@ -1,0 +1,1 @@
+"""Networks, pooling over lesions and estimators: mathematics without a cohort."""

@@ -1,0 +1,1 @@
+"""Predictors: what learns from one cohort and scores every patient of another."""

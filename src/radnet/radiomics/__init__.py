@@ -1,0 +1,1 @@
+"""Handcrafted features of a lesion, under pyradiomics' names."""

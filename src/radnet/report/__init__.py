@@ -1,0 +1,1 @@
+"""Figures and the report page, made from the tables an evaluation wrote."""

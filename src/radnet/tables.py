@@ -1,0 +1,228 @@
+"""Tables that cross a disk: their columns, how they are read and written, and checks that name every fault at once."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+PREDICTION_COLUMNS = (
+    "endpoint",
+    "model",
+    "partition",
+    "fold",
+    "repeat",
+    "patient_id",
+    "centre",
+    "event",
+    "time",
+    "time_unit",
+    "score",
+    "probability",
+    "cutoff",
+)
+LESION_PREDICTION_COLUMNS = (
+    "endpoint",
+    "model",
+    "partition",
+    "fold",
+    "repeat",
+    "patient_id",
+    "centre",
+    "lesion_id",
+    "site",
+    "event",
+    "time",
+    "score",
+    "weight",
+    "cutoff",
+)
+METRIC_COLUMNS = (
+    "endpoint",
+    "model",
+    "versus",
+    "partition",
+    "centre",
+    "subgroup",
+    "level",
+    "metric",
+    "at",
+    "horizon",
+    "group",
+    "estimate",
+    "lower",
+    "upper",
+    "p_value",
+    "n",
+    "n_event",
+    "method",
+)
+PARTITIONS = ("apparent", "out_of_fold", "held_out")
+_TEXT = ("endpoint", "model", "partition", "fold", "repeat", "patient_id", "centre", "time_unit", "lesion_id", "site")
+_NUMBERS = ("event", "time", "score", "probability", "weight", "cutoff")
+
+
+class TableFault(ValueError):  # noqa: N818 - a fault of the user's table, with a line for each
+    """Every fault found in a table; the message lists them line by line."""
+
+    def __init__(self, where: object, faults: Iterable[str]) -> None:
+        self.faults = list(faults)
+        noun = "fault" if len(self.faults) == 1 else "faults"
+        super().__init__(f"{where}: {len(self.faults)} {noun}\n" + "\n".join(f"  - {fault}" for fault in self.faults))
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a .parquet or .csv table; every cell of a .csv arrives as text, an empty one as the empty string."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        if path.name.endswith((".csv", ".csv.gz")):
+            return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except Exception as error:
+        raise ValueError(f"{path}: cannot be read as a table: {error}") from error
+    raise ValueError(f"{path}: a table is a .parquet or a .csv file")
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file so that it is there in full or not at all: temporary file beside it, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix="".join(path.suffixes))
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as .parquet or .csv, atomically."""
+    if path.suffix == ".parquet":
+        write_atomically(path, lambda temporary: table.to_parquet(temporary, index=False))
+    elif path.suffix == ".csv":
+        write_atomically(path, lambda temporary: table.to_csv(temporary, index=False))
+    else:
+        raise ValueError(f"{path}: a table is written as .parquet or .csv")
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write JSON, atomically, readable by a person."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as hexadecimal text."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read a prediction table of the contract, ours or anybody's, and check it.
+
+    Columns beyond the contract are kept as text or numbers as they stand; absent optional ones are added empty.
+
+    Returns:
+        One row per patient × endpoint × model × fold; text columns hold strings, numeric columns floats (NaN = empty).
+
+    Raises:
+        TableFault: With every fault of the table.
+    """
+    return _checked(
+        read_table(path),
+        path,
+        PREDICTION_COLUMNS,
+        ["endpoint", "model", "partition", "patient_id", "event", "score"],
+        ["endpoint", "model", "partition", "fold", "repeat", "patient_id"],
+    )
+
+
+def read_lesion_predictions(path: Path) -> pd.DataFrame:
+    """Read a table of lesion scores and check it, as ``read_predictions`` does."""
+    return _checked(
+        read_table(path),
+        path,
+        LESION_PREDICTION_COLUMNS,
+        ["endpoint", "model", "partition", "patient_id", "lesion_id", "event", "score"],
+        ["endpoint", "model", "partition", "fold", "repeat", "patient_id", "lesion_id"],
+    )
+
+
+def _checked(
+    table: pd.DataFrame, path: Path, columns: tuple[str, ...], required: list[str], key: list[str]
+) -> pd.DataFrame:
+    if missing := [column for column in required if column not in table.columns]:
+        raise TableFault(path, [f"column {column} is missing" for column in missing])
+    if table.empty:
+        raise TableFault(path, ["the table has no rows"])
+    table = table.reindex(columns=[*columns, *(column for column in table.columns if column not in columns)])
+    faults: list[str] = []
+    for column in columns:
+        if column in _TEXT:
+            table[column] = table[column].astype(object).where(table[column].notna(), "").map(_as_text)
+        else:
+            table[column] = _numbers(table[column], column, faults)
+    faults += _row_faults(table, key)
+    if faults:
+        raise TableFault(path, faults)
+    return table.reset_index(drop=True)
+
+
+def _numbers(values: pd.Series, column: str, faults: list[str]) -> pd.Series:
+    blank = values.isna() | (values.astype(str).str.strip() == "")
+    numbers = pd.to_numeric(values.where(~blank), errors="coerce").astype(float)
+    wrong = ~blank & ~np.isfinite(numbers)
+    faults += [f"row {row + 2}: {column} is {values.iloc[row]!r}, not a number" for row in np.flatnonzero(wrong)[:20]]
+    return numbers
+
+
+def _row_faults(table: pd.DataFrame, key: list[str]) -> list[str]:
+    """Rows are numbered as in a spreadsheet: the header is row 1."""
+
+    def tell(wrong: pd.Series, what: Callable[[pd.Series], str]) -> list[str]:
+        rows = np.flatnonzero(wrong.to_numpy())
+        told = [
+            f"row {row + 2} (patient {table['patient_id'].iloc[row]}): {what(table.iloc[row])}" for row in rows[:20]
+        ]
+        return told + ([f"… and {len(rows) - 20} rows more with the same fault"] if len(rows) > 20 else [])
+
+    faults = tell(table["patient_id"] == "", lambda _: "patient_id is empty")
+    faults += tell(
+        ~table["partition"].isin(PARTITIONS),
+        lambda row: f"partition is {row['partition']!r}, expected one of {', '.join(PARTITIONS)}",
+    )
+    faults += tell(
+        table["event"].notna() & ~table["event"].isin([0, 1]), lambda row: f"event is {row['event']:g}, expected 0 or 1"
+    )
+    faults += tell(table["time"] <= 0, lambda row: f"time is {row['time']:g}, expected more than 0")
+    faults += tell(table["score"].isna(), lambda _: "score is empty")
+    if "probability" in table:
+        wrong = (table["probability"] < 0) | (table["probability"] > 1)
+        faults += tell(wrong, lambda row: f"probability is {row['probability']:g}, expected 0 to 1")
+    faults += tell(table.duplicated(key), lambda _: f"stands twice for the same {', '.join(key[:-1])}")
+    return faults
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
