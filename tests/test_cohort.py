@@ -1,0 +1,102 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from cohorts import make_cohort
+from radnet.cohort import FEATURE_KEYS, Cohort, Delineation, Endpoint, FeatureTable, Lesion, Outcome, Patient
+
+
+def test_where_keeps_the_features_in_step_with_the_patients(cohort):
+    kept = cohort.where(lambda patient: patient.centre == "A")
+
+    assert kept.centres == ["A"] * 30
+    assert set(kept.features.rows["patient_id"]) == set(kept.ids)
+
+
+def test_a_patient_twice_is_refused():
+    with pytest.raises(ValueError, match="patient ids stand twice: P1"):
+        Cohort((Patient("P1", "A"), Patient("P1", "B")))
+
+
+def test_features_of_a_stranger_are_refused(cohort):
+    with pytest.raises(ValueError, match="features of patients the cohort does not have: P001"):
+        Cohort(cohort.patients[:1] + cohort.patients[2:], cohort.features)
+
+
+def test_a_lesion_twice_is_refused():
+    with pytest.raises(ValueError, match=r"patient P1: lesion ids stand twice: \['L1'\]"):
+        Patient("P1", "A", lesions=(Lesion("L1"), Lesion("L1")))
+
+
+def test_a_delineation_twice_is_refused():
+    with pytest.raises(ValueError, match="delineated twice"):
+        Lesion("L1", delineations=(Delineation(), Delineation()))
+
+
+@pytest.mark.parametrize("time", [0.0, -1.0, float("nan")])
+def test_follow_up_must_be_longer_than_zero(time):
+    with pytest.raises(ValueError, match="follow-up must be longer than 0"):
+        Outcome(event=True, time=time)
+
+
+def test_an_endpoint_with_times_names_their_unit():
+    with pytest.raises(ValueError, match=r"endpoint pfs: a time column \(pfs_months\) needs endpoint.time_unit"):
+        Endpoint("pfs", "pfs_event", "pfs_months")
+
+
+def test_an_unknown_outcome_leaves_a_patient_unevaluable_not_negative():
+    cohort = Cohort(
+        (Patient("P1", "A", outcomes={"response": None}), Patient("P2", "A", outcomes={"response": Outcome(True)}))
+    )
+
+    assert cohort.evaluable("response").ids == ["P2"]
+    with pytest.raises(ValueError, match="no outcome for 1 patients, such as P1"):
+        cohort.events("response")
+
+
+def test_a_patient_may_carry_several_endpoints():
+    outcomes = {"response": Outcome(True), "pfs": Outcome(False, 3.5)}
+    cohort = Cohort((Patient("P1", "A", outcomes=outcomes),))
+
+    assert cohort.events("response").tolist() == [True]
+    assert cohort.events("pfs").tolist() == [False]
+    assert cohort.times("pfs").tolist() == [3.5]
+    assert np.isnan(cohort.times("response")).all()
+
+
+def test_regions_and_further_channels_become_prefixes():
+    keys = [("P1", "L1", region, channel, "1", "1") for channel in ("CT", "PET") for region in ("lesion", "ring")]
+    rows = pd.DataFrame(keys, columns=list(FEATURE_KEYS)).assign(
+        status="ok", original_glcm_Contrast=[1.0, 2.0, 3.0, 4.0]
+    )
+
+    matrix = FeatureTable(rows).lesion_matrix(("lesion", "ring"))
+
+    assert matrix.loc[("P1", "L1")].to_dict() == {
+        "original_glcm_Contrast": 1.0,
+        "ring__original_glcm_Contrast": 2.0,
+        "PET__original_glcm_Contrast": 3.0,
+        "PET__ring__original_glcm_Contrast": 4.0,
+    }
+
+
+def test_a_second_reader_does_not_enter_the_matrix():
+    keys = [("P1", "L1", "lesion", "image", reader, "1") for reader in ("1", "2")]
+    rows = pd.DataFrame(keys, columns=list(FEATURE_KEYS)).assign(status="ok", f=[1.0, 9.0])
+
+    assert FeatureTable(rows).lesion_matrix()["f"].tolist() == [1.0]
+
+
+def test_a_region_that_was_not_measured_is_named(cohort):
+    with pytest.raises(ValueError, match="the feature table has no region ring; it has lesion"):
+        cohort.features.lesion_matrix(("lesion", "ring"))
+
+
+def test_an_absent_clinical_column_is_named(cohort):
+    with pytest.raises(ValueError, match=r"clinical.csv has no column sites_ge3; it has age, lines_ge2, subtype"):
+        cohort.clinical(["age", "sites_ge3"])
+
+
+def test_selecting_an_unknown_patient_is_refused():
+    with pytest.raises(ValueError, match="the cohort has no patient P999"):
+        make_cohort(3, seed=0).select(["P000", "P999"])

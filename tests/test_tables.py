@@ -1,0 +1,91 @@
+import pandas as pd
+import pytest
+
+from radnet.tables import TableFault, read_predictions, write_atomically, write_json
+
+GOOD = {
+    "endpoint": "response",
+    "model": "m",
+    "partition": "held_out",
+    "patient_id": "007",
+    "event": "1",
+    "score": "0.5",
+}
+
+
+def csv(tmp_path, *rows):
+    path = tmp_path / "predictions.csv"
+    pd.DataFrame(list(rows)).to_csv(path, index=False)
+    return path
+
+
+def test_a_minimal_csv_gets_the_columns_of_the_contract_and_keeps_ids_as_text(tmp_path):
+    table = read_predictions(csv(tmp_path, GOOD))
+
+    assert table.loc[0, "patient_id"] == "007"
+    assert table.loc[0, "fold"] == ""
+    assert table.loc[0, "event"] == 1.0
+    assert table["cutoff"].isna().all()
+
+
+def test_a_number_as_an_id_in_parquet_reads_like_the_same_csv(tmp_path):
+    path = tmp_path / "predictions.parquet"
+    pd.DataFrame([{**GOOD, "patient_id": 7.0, "event": True, "score": 1, "fold": None}]).to_parquet(path)
+
+    table = read_predictions(path)
+
+    assert table.loc[0, ["patient_id", "fold", "event"]].tolist() == ["7", "", 1.0]
+
+
+def test_further_columns_are_carried(tmp_path):
+    assert read_predictions(csv(tmp_path, {**GOOD, "sex": "F"}))["sex"].tolist() == ["F"]
+
+
+def test_every_fault_is_named_at_once(tmp_path):
+    path = csv(
+        tmp_path,
+        {**GOOD, "partition": "test"},
+        {**GOOD, "patient_id": "2", "event": "3"},
+        {**GOOD, "patient_id": "3", "score": ""},
+        {**GOOD, "patient_id": "4", "score": "high"},
+        {**GOOD, "patient_id": "5"},
+        {**GOOD, "patient_id": "5"},
+    )
+
+    with pytest.raises(TableFault) as fault:
+        read_predictions(path)
+
+    told = "\n".join(fault.value.faults)
+    assert "row 2 (patient 007): partition is 'test', expected one of apparent, out_of_fold, held_out" in told
+    assert "row 3 (patient 2): event is 3, expected 0 or 1" in told
+    assert "row 4 (patient 3): score is empty" in told
+    assert "row 5: score is 'high', not a number" in told
+    assert "row 7 (patient 5): stands twice" in told
+
+
+def test_missing_columns_are_named(tmp_path):
+    with pytest.raises(TableFault, match="column score is missing"):
+        read_predictions(csv(tmp_path, {key: value for key, value in GOOD.items() if key != "score"}))
+
+
+def test_an_absent_or_foreign_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.csv: no such file"):
+        read_predictions(tmp_path / "nowhere.csv")
+    (tmp_path / "table.xlsx").write_text("x")
+    with pytest.raises(ValueError, match=r"a table is a \.parquet or a \.csv file"):
+        read_predictions(tmp_path / "table.xlsx")
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "a.json"
+    write_json({"old": 1}, path)
+
+    def fail(temporary):
+        temporary.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, fail)
+
+    assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
+    assert '"old": 1' in path.read_text()
