@@ -1,0 +1,320 @@
+"""Images and masks read, checked against each other, brought to one grid; intensities brought to a known range.
+
+SimpleITK images carry the world's millimetres (LPS); arrays are (Z, Y, X), and every spacing here follows that order.
+"""
+
+import gzip
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813 - as SimpleITK's own pages write it
+from numpy.typing import NDArray
+
+GEOMETRY_TOLERANCE_MM = 0.01
+"""NIfTI stores its geometry in single precision, which errs by up to 0.0005 mm; a shift that matters is far greater."""
+
+_PRE_FILTER_MARGIN = 32  # voxels; the B-spline's memory of a false border fades as 0.268 per voxel
+_INTERPOLATORS = {"bspline": sitk.sitkBSpline, "linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}
+
+
+def read_image(path: Path) -> sitk.Image:
+    """Read a 3-D image (NIfTI, NRRD, MHA) in its own pixel type.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read, or is no volume of one value per voxel.
+    """
+    return _read(path, "image")
+
+
+def read_mask(path: Path) -> sitk.Image:
+    """Read a 3-D mask (NIfTI, NRRD, MHA) as whole numbers: 0 is background, every other value a label.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read, is no volume, or holds values that are no labels.
+    """
+    mask = _read(path, "mask")
+    if mask.GetPixelID() == sitk.sitkUInt8:
+        return mask
+    values = sitk.GetArrayViewFromImage(mask)
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= np.iinfo(np.uint32).max):
+        raise ValueError(f"{path}: labels of a mask are 0 or more, found values from {low:g} to {high:g}")
+    if values.dtype.kind == "f" and (values != np.rint(values)).any():
+        raise ValueError(f"{path}: labels of a mask are whole numbers, found others from {low:g} to {high:g}")
+    return sitk.Cast(mask, sitk.sitkUInt8 if high <= 255 else sitk.sitkUInt32)
+
+
+def check_geometry(image: sitk.Image, mask: sitk.Image, tolerance_mm: float = GEOMETRY_TOLERANCE_MM) -> None:
+    """Check that image and mask lie on the same voxels of the world.
+
+    Their distance is the greatest one between the same corner voxel of both, so that an error of spacing or direction
+    counts by what it does at the far end of the volume.
+
+    Raises:
+        ValueError: If they differ in size, or lie further apart than ``tolerance_mm``; naming what differs.
+    """
+    if image.GetSize() != mask.GetSize():
+        sizes = f"{image.GetSize()[::-1]} and the mask {mask.GetSize()[::-1]}"
+        raise ValueError(f"the image {sizes} differ in size (voxels along Z, Y, X)")
+    corners = np.stack(np.meshgrid(*[(0, size - 1) for size in image.GetSize()]), axis=-1).reshape(-1, 3).tolist()
+    apart_mm = max(
+        float(
+            np.linalg.norm(np.subtract(image.TransformIndexToPhysicalPoint(c), mask.TransformIndexToPhysicalPoint(c)))
+        )
+        for c in corners
+    )
+    if not apart_mm <= tolerance_mm:
+        facts = {
+            "spacing (X, Y, Z mm)": (image.GetSpacing(), mask.GetSpacing()),
+            "origin (X, Y, Z mm)": (image.GetOrigin(), mask.GetOrigin()),
+            "direction": (image.GetDirection(), mask.GetDirection()),
+        }
+        told = [
+            f"{what} {_told(one)} and {_told(two)}" for what, (one, two) in facts.items() if _told(one) != _told(two)
+        ]
+        raise ValueError(
+            f"the image and the mask lie up to {apart_mm:.4g} mm apart (tolerance {tolerance_mm:g} mm): "
+            + ("; ".join(told) or "the sum of small differences in spacing, origin and direction")
+        )
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice, slice]:
+    """Return the smallest box around the voxels set, along Z, Y and X.
+
+    Raises:
+        ValueError: If no voxel is set.
+    """
+    plane: NDArray[np.bool_] = np.any(mask, axis=0)
+    if not plane.any():
+        raise ValueError("the mask has no voxel set")
+    z, y, x = (_extent(np.flatnonzero(line)) for line in (mask.any(axis=(1, 2)), plane.any(axis=1), plane.any(axis=0)))
+    return z, y, x
+
+
+def resample(
+    image: sitk.Image,
+    mask: sitk.Image,
+    label: int = 1,
+    spacing_mm: Sequence[float] = (1.0, 1.0, 1.0),
+    pad_voxels: int = 5,
+    interpolator: str = "bspline",
+) -> tuple[sitk.Image, sitk.Image]:
+    """Return image and mask around a lesion on one grid of the wanted spacing.
+
+    The grid is that of pyradiomics 3.0.1 with ``resampledPixelSpacing``: that of the whole mask at the new spacing,
+    cut to the lesion and ``pad_voxels`` around it, never beyond the mask. So features of what comes back, measured
+    without resampling, are those pyradiomics measures with it. Where the image has the wanted spacing already it is
+    cut but not interpolated; along an axis where the lesion is one voxel wide the spacing stays as it is.
+
+    Args:
+        image: Resampled in its own pixel type; an integer type truncates towards zero, as in ITK.
+        mask: In the same world as the image.
+        label: Value of the lesion's voxels.
+        spacing_mm: Wanted voxel size along Z, Y and X; 0 keeps the mask's.
+        pad_voxels: New voxels kept around the lesion, for filters to work on.
+        interpolator: ``bspline`` (order 3), ``linear`` or ``nearest``, for the image; the mask takes the nearest voxel.
+
+    Returns:
+        The image, and a mask of 8 bits in which the lesion is 1 and everything else 0.
+
+    Raises:
+        ValueError: If the label is not in the mask, or its box reaches beyond the image.
+    """
+    low, size = _label_box(mask, label)
+    _check_box_inside(image, mask, low, size)
+    old = np.array(mask.GetSpacing())
+    wanted = np.array(spacing_mm, dtype=float)[::-1]
+    new = np.where((wanted == 0) | (size == 1), old, wanted)
+    if np.allclose(image.GetSpacing(), new):
+        return _cut(image, _on_grid_of(image, mask), label, pad_voxels)
+    ratio = old / new
+    first = np.maximum(np.floor((low - 0.5) * ratio - pad_voxels), 0)
+    last = np.minimum(np.ceil((low + size - 0.5) * ratio + pad_voxels), np.ceil(np.array(mask.GetSize()) * ratio) - 1)
+    start = 0.5 * (new - old) / old + first / ratio  # centre of the first new voxel, as a continuous index of the mask
+    grid = sitk.ResampleImageFilter()
+    grid.SetSize([int(voxels) for voxels in last - first + 1])
+    grid.SetOutputSpacing(new.tolist())
+    grid.SetOutputDirection(mask.GetDirection())
+    grid.SetOutputOrigin(mask.TransformContinuousIndexToPhysicalPoint(start.tolist()))
+    grid.SetInterpolator(sitk.sitkNearestNeighbor)
+    new_mask = grid.Execute(mask) == label  # from the whole mask: a cut one would settle ties of two voxels otherwise
+    grid.SetInterpolator(_INTERPOLATORS[interpolator])
+    on_old_voxels = all(_meets(start[axis], new[axis] / old[axis], last[axis] - first[axis]) for axis in range(3))
+    if interpolator == "bspline" and on_old_voxels and image.GetPixelID() not in (sitk.sitkFloat32, sitk.sitkFloat64):
+        # A spline gives back an old voxel's whole number with an error of 1e-13 either way, and truncation makes one
+        # unit of it. Only the whole image's arithmetic repeats pyradiomics' rounding.
+        return grid.Execute(image), new_mask
+    return grid.Execute(_cut_to_grid(image, new_mask)), new_mask
+
+
+def normalize(image: sitk.Image, scale: float = 1.0) -> sitk.Image:
+    """Bring a whole image to mean 0 and standard deviation ``scale``, background included, as pyradiomics does.
+
+    Raises:
+        ValueError: If the image has one value throughout.
+    """
+    values = sitk.GetArrayViewFromImage(image)
+    if values.min() == values.max():
+        raise ValueError(f"an image of one value throughout ({values.min():g}) cannot be normalised")
+    return sitk.Normalize(image) * scale
+
+
+def crop(image: sitk.Image, mask: sitk.Image, margin_mm: float) -> tuple[sitk.Image, sitk.Image]:
+    """Cut image and mask to the box of all voxels set and at least ``margin_mm`` around it, within the image.
+
+    The cut keeps every voxel where it was in the world. It moves the grid that ``resample`` would choose: crop after.
+    """
+    if image.GetSize() != mask.GetSize():
+        raise ValueError(f"image {image.GetSize()[::-1]} and mask {mask.GetSize()[::-1]} differ in size")
+    margin = np.ceil(margin_mm / np.array(mask.GetSpacing())).astype(int)
+    box = bounding_box(sitk.GetArrayViewFromImage(mask) != 0)[::-1]
+    low = np.maximum([side.start for side in box] - margin, 0)
+    high = np.minimum([side.stop for side in box] + margin, mask.GetSize())
+    return _region(image, low, high), _region(mask, low, high)
+
+
+def window(array: NDArray, low: float, high: float) -> NDArray[np.float32]:
+    """Clip intensities (Hounsfield units on CT) to ``low`` … ``high``."""
+    _check_window(low, high)
+    return np.clip(array, low, high).astype(np.float32)
+
+
+def unit_range(array: NDArray, low: float, high: float) -> NDArray[np.float32]:
+    """Map intensities from ``low`` … ``high`` to 0 … 1, clipping those beyond.
+
+    Example:
+        >>> unit_range(np.array([-1000.0, -160.0, 40.0, 240.0]), low=-160.0, high=240.0)
+        array([0. , 0. , 0.5, 1. ], dtype=float32)
+    """
+    _check_window(low, high)
+    return ((np.clip(array, low, high).astype(np.float64) - low) / (high - low)).astype(np.float32)
+
+
+def z_score(array: NDArray, foreground: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return (value - mean) / standard deviation, both taken over ``foreground`` (population form).
+
+    Raises:
+        ValueError: If the foreground is empty or has one value throughout.
+    """
+    values = np.asarray(array)[foreground].astype(np.float64)
+    if values.size == 0:
+        raise ValueError("a z-score needs a foreground, but no voxel of it is set")
+    if (spread := values.std()) == 0:
+        raise ValueError(f"a z-score needs a foreground of more than one value, all of it is {values[0]:g}")
+    return ((array - values.mean()) / spread).astype(np.float32)
+
+
+def _read(path: Path, noun: str) -> sitk.Image:
+    if path.is_dir():
+        raise ValueError(f"{path}: expected one {noun} file (NIfTI, NRRD or MHA), found a folder")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such {noun} file")
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:  # ITK tells where it stood in its own source, then the cause, and a guess at a reason
+        lines = [line.strip() for line in str(error).splitlines()]
+        cause = [line for line in lines if line and not line.startswith("Reason:")][-1]
+        raise ValueError(f"{path}: the {noun} cannot be read as NIfTI, NRRD or MHA: {cause}") from error
+    if image.GetDimension() != 3:
+        raise ValueError(
+            f"{path}: the {noun} has {image.GetDimension()} dimensions {image.GetSize()[::-1]}, expected 3"
+        )
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        raise ValueError(f"{path}: the {noun} has {image.GetNumberOfComponentsPerPixel()} values per voxel, expected 1")
+    if path.name.endswith((".nii", ".nii.gz")) and not _is_whole(path, image):
+        raise ValueError(f"{path}: the {noun} file ends too early, or its compressed data are damaged: copy it anew")
+    return image
+
+
+def _is_whole(path: Path, image: sitk.Image) -> bool:
+    """Whether a NIfTI file holds all its voxels: ITK fills what is missing with 0 and says nothing."""
+    voxels_start = int(float(image.GetMetaData("vox_offset")))
+    needed = voxels_start + image.GetNumberOfPixels() * int(image.GetMetaData("bitpix")) // 8
+    if path.suffix != ".gz":
+        return path.stat().st_size >= needed
+    with path.open("rb") as file:  # a whole file ends in its length uncompressed, modulo 2³²
+        file.seek(-4, os.SEEK_END)
+        if int.from_bytes(file.read(), "little") == needed % 2**32:
+            return True
+    try:  # the length may be that of a last part, or of a file with more behind its voxels
+        with gzip.open(path) as file:
+            return sum(len(block) for block in iter(lambda: file.read(2**20), b"")) >= needed
+    except (EOFError, OSError, zlib.error):
+        return False
+
+
+def _extent(places: NDArray[np.intp]) -> slice:
+    return slice(int(places[0]), int(places[-1]) + 1)
+
+
+def _label_box(mask: sitk.Image, label: int) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    values = sitk.GetArrayViewFromImage(mask)
+    try:
+        box = bounding_box(values == label)[::-1]
+    except ValueError:
+        found = [int(value) for value in np.unique(values) if value != 0]
+        if not found:
+            raise ValueError("the mask is empty: no voxel is set") from None
+        raise ValueError(f"the mask has no label {label}; it has {', '.join(map(str, found[:10]))}") from None
+    return np.array([side.start for side in box]), np.array([side.stop - side.start for side in box])
+
+
+def _check_box_inside(image: sitk.Image, mask: sitk.Image, low: NDArray[np.int_], size: NDArray[np.int_]) -> None:
+    corners = [
+        image.TransformPhysicalPointToContinuousIndex(mask.TransformContinuousIndexToPhysicalPoint(corner.tolist()))
+        for corner in (low - 0.5, low + size - 0.5)
+    ]
+    tolerance = 1e-3  # voxel, pyradiomics' own
+    least, most = np.min(corners, axis=0), np.max(corners, axis=0)
+    if (least < -0.5 - tolerance).any() or (most > np.array(image.GetSize()) - 0.5 + tolerance).any():
+        raise ValueError(
+            f"the lesion's box, voxels {_told(least[::-1])} to {_told(most[::-1])} of the image, reaches beyond the "
+            f"image {image.GetSize()[::-1]} (Z, Y, X)"
+        )
+
+
+def _cut(image: sitk.Image, mask: sitk.Image, label: int, pad_voxels: int) -> tuple[sitk.Image, sitk.Image]:
+    low, size = _label_box(mask, label)
+    high = np.minimum(low + size + pad_voxels, image.GetSize())
+    low = np.maximum(low - pad_voxels, 0)
+    return _region(image, low, high), _region(mask, low, high) == label
+
+
+def _on_grid_of(image: sitk.Image, mask: sitk.Image) -> sitk.Image:
+    if image.GetSize() == mask.GetSize() and image.IsCongruentImageGeometry(mask, 0.0, 0.0):
+        return mask
+    return sitk.Resample(mask, image, sitk.Transform(), sitk.sitkNearestNeighbor)
+
+
+def _cut_to_grid(image: sitk.Image, grid: sitk.Image) -> sitk.Image:
+    """Cut an image to what a B-spline onto ``grid`` can feel, clipped at the image's true border."""
+    corners = np.stack(np.meshgrid(*[(0, size - 1) for size in grid.GetSize()]), axis=-1).reshape(-1, 3).tolist()
+    points = [grid.TransformIndexToPhysicalPoint(corner) for corner in corners]
+    places = np.array([image.TransformPhysicalPointToContinuousIndex(point) for point in points])
+    low = np.maximum(np.floor(places.min(axis=0)).astype(int) - _PRE_FILTER_MARGIN, 0)
+    high = np.minimum(np.ceil(places.max(axis=0)).astype(int) + _PRE_FILTER_MARGIN + 1, image.GetSize())
+    return _region(image, low, high)
+
+
+def _meets(start: float, step: float, steps: float) -> bool:
+    """Whether a new voxel centre falls on an old one along an axis."""
+    places = start + step * np.arange(int(steps) + 1)
+    return bool((np.abs(places - np.rint(places)) < 1e-6).any())
+
+
+def _region(image: sitk.Image, low: NDArray[np.int_], high: NDArray[np.int_]) -> sitk.Image:
+    return sitk.RegionOfInterest(image, [int(size) for size in high - low], [int(start) for start in low])
+
+
+def _check_window(low: float, high: float) -> None:
+    if not low < high:
+        raise ValueError(f"a window's low must be less than its high, got {low} and {high}")
+
+
+def _told(numbers: Sequence[float]) -> str:
+    return "(" + ", ".join(f"{number:.6g}" for number in numbers) + ")"
