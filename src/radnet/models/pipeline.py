@@ -1,0 +1,88 @@
+"""Steps that learn from training patients before a model does: scikit-learn transformers, keyed by name."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.pipeline import Pipeline
+
+
+def pipeline(steps: Mapping[str, Any]) -> Pipeline:
+    """Chain named steps; a step set to null is left out (``model.prepare.prune=null``).
+
+    Raises:
+        ValueError: If no step is left.
+    """
+    kept = [(name, step) for name, step in steps.items() if step is not None]
+    if not kept:
+        raise ValueError("a pipeline needs at least one step")
+    return Pipeline(kept)
+
+
+class Clip(TransformerMixin, BaseEstimator):
+    """Hold standardised values within ± ``limit``, so that one odd scan cannot drive a score."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+
+    def fit(self, X: np.ndarray, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn's signature
+        """Learn nothing but the number of columns."""
+        self.n_features_in_ = np.shape(X)[1]
+        return self
+
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        """Return values held within the limit, shape as given."""
+        return np.clip(X, -self.limit, self.limit)
+
+
+class ClinicalEncoder(TransformerMixin, BaseEstimator):
+    """Clinical columns as numbers: a missing number takes the training median, a missing category the commonest.
+
+    A category becomes one 0/1 column per level but the first; a level unseen in training counts as the first. What is
+    learned is kept as plain lists and numbers, so that a saved model holds no code.
+    """
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn's signature
+        """Learn medians and levels from training patients, one row each."""
+        if empty := [column for column in X.columns if X[column].isna().all()]:
+            raise ValueError(f"clinical column {', '.join(empty)} is empty for every training patient")
+        self.columns_ = [str(column) for column in X.columns]
+        self.fill_: dict[str, float | str] = {}
+        self.levels_: dict[str, list[str]] = {}
+        for column in self.columns_:
+            if pd.api.types.is_numeric_dtype(X[column]):
+                self.fill_[column] = float(X[column].median())
+            else:
+                self.fill_[column] = str(X[column].mode().iloc[0])
+                self.levels_[column] = sorted(map(str, X[column].dropna().unique()))
+        return self
+
+    def transform(self, X: pd.DataFrame) -> np.ndarray:
+        """Return numbers, shape (patients, columns); the columns must be those of training."""
+        if list(X.columns) != self.columns_:
+            raise ValueError(f"clinical columns are {list(X.columns)}, trained on {self.columns_}")
+        made = []
+        for column in self.columns_:
+            values = X[column].where(X[column].notna(), self.fill_[column])
+            if column in self.levels_:
+                made += [(values == level).to_numpy(dtype=float) for level in self.levels_[column][1:]]
+            else:
+                made.append(self._as_numbers(values))
+        return np.column_stack(made) if made else np.zeros((len(X), 0))
+
+    def get_feature_names_out(self, input_features: object = None) -> list[str]:  # noqa: ARG002 - scikit-learn's signature
+        """Return the name of each column made: the clinical column, with its level where it is a category."""
+        names = []
+        for column in self.columns_:
+            names += [f"{column}_{level}" for level in self.levels_[column][1:]] if column in self.levels_ else [column]
+        return names
+
+    @staticmethod
+    def _as_numbers(values: pd.Series) -> np.ndarray:
+        numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float)
+        if np.isnan(numbers).any():
+            wrong = values[np.isnan(numbers)].iloc[0]
+            raise ValueError(f"clinical column {values.name} held numbers in training and now holds {wrong!r}")
+        return numbers

@@ -1,0 +1,109 @@
+"""What every predictor is, and the patients, lesions and weights it reads from a cohort."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+import pandas as pd
+
+from radnet.cohort import Cohort
+from radnet.models.pooling import Aggregate, pool_lesions
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Scores of patients and of their lesions.
+
+    Attributes:
+        patients: Indexed by patient_id: ``score`` (higher = the event is more likely) and ``probability`` (NaN unless
+            calibrated).
+        lesions: Indexed by (patient_id, lesion_id): ``score`` of the lesion alone and its ``weight`` in the patient;
+            empty for a model that sees no lesion.
+    """
+
+    patients: pd.DataFrame
+    lesions: pd.DataFrame
+
+
+class Predictor(Protocol):
+    """Learns from one cohort and scores every patient of another.
+
+    Everything that learns (imputing, scaling, selecting, weights) happens in ``fit``, on the patients it is given.
+    """
+
+    endpoint: str
+    regions: tuple[str, ...]  # regions whose features it reads; empty for a clinical model
+
+    def fit(self, train: Cohort, valid: Cohort | None = None) -> Self:
+        """Learn from the patients of ``train`` whose outcome is known; ``valid`` may decide when to stop."""
+        ...
+
+    def predict(self, cohort: Cohort) -> Prediction:
+        """Score every patient, those of unknown outcome too."""
+        ...
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write what was learned into a folder, nothing that executes on load, and return what describes it."""
+        ...
+
+
+@dataclass(frozen=True)
+class LesionFeatures:
+    """Features of the measured lesions of some patients, and of the patients themselves.
+
+    Attributes:
+        patients: Pooled features, indexed by patient_id in the cohort's order.
+        lesions: Features of each lesion, indexed by (patient_id, lesion_id).
+        weight: Weight of each lesion in its patient.
+    """
+
+    patients: pd.DataFrame
+    lesions: pd.DataFrame
+    weight: pd.Series
+
+
+def lesion_features(cohort: Cohort, regions: Sequence[str], aggregate: Aggregate) -> LesionFeatures:
+    """Return the features a predictor learns from.
+
+    Raises:
+        ValueError: If the cohort has no features, or a patient no measured lesion.
+    """
+    if cohort.features is None:
+        raise ValueError("this model reads radiomics features and the cohort has none: run `radnet extract` first")
+    lesions = measured_lesions(cohort, regions)
+    pooled, weight = pool_lesions(lesions, aggregate)
+    if absent := [patient for patient in cohort.ids if patient not in pooled.index]:
+        raise ValueError(f"no measured lesion for {len(absent)} patients, such as {absent[0]}")
+    return LesionFeatures(pooled.loc[cohort.ids], lesions, weight)
+
+
+def measured_lesions(cohort: Cohort, regions: Sequence[str]) -> pd.DataFrame:
+    """Return the features of the lesions that could be measured, indexed by (patient_id, lesion_id)."""
+    assert cohort.features is not None
+    matrix = cohort.features.lesion_matrix(regions).replace([np.inf, -np.inf], np.nan)
+    return matrix[matrix.notna().any(axis=1)]
+
+
+def lesion_scores(score: np.ndarray, features: LesionFeatures) -> pd.DataFrame:
+    """Return the table of ``Prediction.lesions``."""
+    return pd.DataFrame({"score": score, "weight": features.weight.to_numpy()}, index=features.lesions.index)
+
+
+def no_lesions() -> pd.DataFrame:
+    """Return the lesion table of a model that sees no lesion."""
+    index = pd.MultiIndex.from_arrays([[], []], names=["patient_id", "lesion_id"])
+    return pd.DataFrame({"score": [], "weight": []}, index=index, dtype=float)
+
+
+def refuse_other_columns(found: Sequence[str], trained: Sequence[str]) -> None:
+    """Raise a ValueError naming the first features that differ from those of training."""
+    if list(found) != list(trained):
+        missing = [name for name in trained if name not in set(found)]
+        extra = [name for name in found if name not in set(trained)]
+        raise ValueError(
+            f"the features are not those the model learned from: {len(missing)} missing "
+            f"({', '.join(missing[:3]) or 'none'}), {len(extra)} not known ({', '.join(extra[:3]) or 'none'}); "
+            "extract with the model's own settings"
+        )

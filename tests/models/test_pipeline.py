@@ -1,0 +1,55 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.preprocessing import StandardScaler
+
+from radnet.models.pipeline import ClinicalEncoder, Clip, pipeline
+
+
+def table():
+    return pd.DataFrame({"age": [50.0, np.nan, 70.0], "subtype": ["a", "b", None], "surgery": [0.0, 1.0, 1.0]})
+
+
+def test_missing_values_take_the_training_median_and_the_commonest_category():
+    encoder = ClinicalEncoder().fit(pd.DataFrame({"age": [50.0, 60.0, 90.0], "subtype": ["a", "b", "b"]}))
+
+    made = encoder.transform(pd.DataFrame({"age": [np.nan], "subtype": [None]}))
+
+    assert encoder.get_feature_names_out() == ["age", "subtype_b"]
+    assert made.tolist() == [[60.0, 1.0]]
+
+
+def test_a_category_unseen_in_training_counts_as_the_first():
+    encoder = ClinicalEncoder().fit(table())
+
+    made = encoder.transform(table().assign(subtype="new"))
+
+    assert encoder.get_feature_names_out() == ["age", "subtype_b", "surgery"]
+    assert made[:, 1].tolist() == [0.0, 0.0, 0.0]
+
+
+def test_a_column_empty_in_training_is_named():
+    with pytest.raises(ValueError, match="clinical column age is empty for every training patient"):
+        ClinicalEncoder().fit(pd.DataFrame({"age": [np.nan, np.nan], "sex": ["m", "f"]}))
+
+
+def test_other_columns_than_those_of_training_are_refused():
+    with pytest.raises(ValueError, match=r"clinical columns are \['age'\], trained on"):
+        ClinicalEncoder().fit(table()).transform(table()[["age"]])
+
+
+def test_a_word_where_training_had_numbers_is_named():
+    encoder = ClinicalEncoder().fit(table())
+
+    with pytest.raises(ValueError, match="clinical column age held numbers in training and now holds 'old'"):
+        encoder.transform(table().assign(age=["old", "50", None]))
+
+
+def test_a_step_set_to_null_is_left_out():
+    assert list(pipeline({"scale": StandardScaler(), "clip": None}).named_steps) == ["scale"]
+    with pytest.raises(ValueError, match="at least one step"):
+        pipeline({"scale": None})
+
+
+def test_clip_holds_values_within_its_limit():
+    assert Clip(2.0).fit_transform(np.array([[-9.0, 1.0], [3.0, -1.5]])).tolist() == [[-2.0, 1.0], [2.0, -1.5]]
