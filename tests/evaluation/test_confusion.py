@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from radnet.evaluation.confusion import Confusion, Share, clopper_pearson, confusion, wilson
+
+FILE = "02_cutoff_confusion.json"
+SCORED = [
+    "asah_s100b",
+    "asah_wfns",
+    "pima_te_glu",
+    "cohort69",
+    "cohort69_ties",
+    "lesions236",
+    "tiny_n6",
+    "all_tied",
+    "perfect",
+    "missing",
+]
+COUNTED = ["zhao_like_69", "ligero_like_236", "zero_fp", "zero_fn", "no_positive_calls", "no_diseased", "tiny"]
+
+
+def of_r(*names):
+    return pytest.mark.parametrize("case", [(FILE, name) for name in names], ids=names, indirect=True)
+
+
+def close(ours, theirs):
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-12)
+
+
+def assert_equals_r(counts, theirs):
+    for name, share in counts.shares.items():
+        close(share.value, theirs[name]["estimate"])
+        close(clopper_pearson(share, 0.95), theirs[name]["clopper_pearson"])
+        close(wilson(share, 0.95), theirs[name]["wilson"])
+
+
+@of_r(*COUNTED)
+def test_shares_of_counts_equal_r(case):
+    given = case["inputs"]
+
+    counts = Confusion(given["TP"], given["FP"], given["FN"], given["TN"])
+
+    assert_equals_r(counts, case["outputs"])
+
+
+@of_r(*SCORED)
+def test_shares_at_a_cutoff_equal_r(case):
+    event, score = np.asarray(case["inputs"]["y"], dtype=float), np.asarray(case["inputs"]["score"], dtype=float)
+    there = ~np.isnan(score)
+    for rule, at in {"youden_pROC_best_all": "at_youden_first", "maxsens_spec50": "at_maxsens_spec50"}.items():
+        cutoff, theirs = case["outputs"][rule]["threshold_observed_ge"][0], case["outputs"][at]
+
+        counts = confusion(event[there], score[there] >= cutoff)
+
+        assert counts == Confusion(theirs["TP"], theirs["FP"], theirs["FN"], theirs["TN"])
+        assert_equals_r(counts, theirs)
+
+
+@of_r("fixed_0.22")
+def test_a_score_at_the_cutoff_is_positive(case):
+    event, score = np.array(case["inputs"]["y"]), np.array(case["inputs"]["score"])
+    assert (score == case["inputs"]["threshold"]).any()
+
+    counts = confusion(event, score >= case["inputs"]["threshold"])
+
+    assert_equals_r(counts, case["outputs"])
+
+
+@pytest.mark.parametrize(("count", "total"), [(0, 5), (5, 5), (2, 7), (58, 73)])
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_intervals_of_whole_counts_equal_scipys(count, total, level):
+    test = binomtest(count, total)
+    exact, score = test.proportion_ci(level, "exact"), test.proportion_ci(level, "wilson")
+
+    close(clopper_pearson(Share(count, total), level), (exact.low, exact.high))
+    close(wilson(Share(count, total), level), (score.low, score.high))
+
+
+def test_exact_interval_of_no_success_is_the_rule_worked_by_hand():
+    # upper bound u of 0 of n: (1 - u)^n = 2.5 %
+    assert clopper_pearson(Share(0, 8), 0.95) == pytest.approx((0, 1 - 0.025 ** (1 / 8)))
+
+
+def test_intervals_of_fractional_counts_lie_between_those_of_whole_ones():
+    for interval in (clopper_pearson, wilson):
+        below, between, above = (np.array(interval(Share(count, 20), 0.95)) for count in (7, 7.4, 8))
+
+        assert (below < between).all()
+        assert (between < above).all()
+
+
+def test_shares_of_nobody_are_empty_and_do_not_crash():
+    shares = Confusion(0, 0, 0, 0).shares.values()
+
+    assert all(np.isnan(share.value) for share in shares)
+    assert all(np.isnan(interval(share, 0.95)).all() for share in shares for interval in (clopper_pearson, wilson))
+
+
+def test_weights_count_a_patient_once_over_his_repeats():
+    # the patient with the event is called in one of two repeats
+    counts = confusion([1, 1, 0, 0], [1, 0, 0, 0], weight=0.5)
+
+    assert counts == Confusion(true_positive=0.5, false_positive=0, false_negative=0.5, true_negative=1)
+
+
+def test_negative_counts_are_refused():
+    with pytest.raises(ValueError, match="counts of patients must be 0 or more"):
+        Confusion(1, -1, 0, 0)
