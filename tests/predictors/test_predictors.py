@@ -81,7 +81,7 @@ def test_a_score_does_not_depend_on_who_else_is_scored(make):
 
     alone = pd.concat([model.predict(test.select([patient])).patients for patient in test.ids])
 
-    pd.testing.assert_frame_equal(alone, model.predict(test).patients, rtol=1e-5)
+    pd.testing.assert_frame_equal(alone, model.predict(test).patients, rtol=1e-5, atol=1e-5)
 
 
 @EVERY
@@ -189,7 +189,17 @@ def test_the_saved_weights_and_steps_give_the_score_again(tmp_path):
         score = network(features, torch.ones(features.shape[:2], dtype=torch.bool), torch.zeros(len(table), 0))
 
     expected = model.predict(cohort).patients["score"].loc[table.index].to_numpy()
-    np.testing.assert_allclose(score.numpy(), expected, rtol=1e-4, atol=1e-5)
+    standardised = (score.numpy() - description["score_location"]) / description["score_spread"]
+    np.testing.assert_allclose(standardised, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_score_of_a_network_is_in_standard_deviations_of_its_training_patients():
+    cohort = make_cohort(60, seed=1)
+
+    score = mlp().fit(cohort).predict(cohort).patients["score"]
+
+    assert score.mean() == pytest.approx(0, abs=1e-6)
+    assert score.std(ddof=0) == pytest.approx(1, rel=1e-6)
 
 
 def test_the_score_of_the_logistic_model_is_its_log_odds():

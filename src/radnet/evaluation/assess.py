@@ -36,6 +36,7 @@ KM_COLUMNS = (
     "at_risk",
     "events",
     "censored",
+    "time_unit",
 )
 _FPR_OF_MEAN_CURVE = np.linspace(0, 1, 101)
 
@@ -223,10 +224,11 @@ def _assess_partition(
     followed = rows.dropna(subset=["time"])
     if not survival and not followed.empty:
         found.say(about, "the event is judged as it stands: how long patients were followed is ignored")
+    unit = "" if followed.empty else followed["time_unit"].iloc[0]
     for group, patients in _risk_groups(followed, folded).items():
         curve = kaplan_meier(patients["time"], patients["event"], settings.level)
         columns = {column: getattr(curve, column) for column in KM_COLUMNS if hasattr(curve, column)}
-        found.km.append(pd.DataFrame(about.columns | {"group": group} | columns))
+        found.km.append(pd.DataFrame(about.columns | {"group": group} | columns | {"time_unit": unit}))
 
 
 def _tell_of_rows(rows: pd.DataFrame, folded: bool, about: _About, found: _Found) -> None:

@@ -27,6 +27,10 @@ from radnet.tables import write_atomically
 class DeepPredictor:
     """Prepare features by scikit-learn steps, then train a network on them.
 
+    The score is the network's output in standard deviations of the training patients' outputs. How far a network's
+    outputs spread depends on the epoch it stopped at; without a common scale a cut-off fitted on the scores of one
+    fold's network means nothing for another's.
+
     Args:
         endpoint: Endpoint learned.
         network: Makes the network from ``n_features`` and ``n_clinical``.
@@ -71,7 +75,7 @@ class DeepPredictor:
         Without ``valid``, a share of the training patients (``trainer.valid_share``), stratified by the event, decides
         when to stop; scaling and weights are then learned from the others.
         """
-        train = train.evaluable(self.endpoint)
+        everybody = train = train.evaluable(self.endpoint)
         if valid is None:
             train, valid = self._set_aside(train)
         features = lesion_features(train, self.regions, self.aggregate).patients
@@ -87,6 +91,9 @@ class DeepPredictor:
         self.history = fit_network(self.network, self.loss, bags, checked, self.trainer, self.seed, self.logger)
         if self.logger is not None:
             close(self.logger)
+        self.location, self.spread = 0.0, 1.0
+        output = self.predict(everybody).patients["score"]
+        self.location, self.spread = float(output.mean()), float(output.std(ddof=0)) or 1.0
         return self
 
     def predict(self, cohort: Cohort) -> Prediction:
@@ -110,6 +117,8 @@ class DeepPredictor:
         return {
             "predictor": "deep",
             "network": type(self.network).__name__,
+            "score_location": self.location,
+            "score_spread": self.spread,
             "network_arguments": {**getattr(self.make_network, "keywords", {}), **self.sizes},
             "inputs": self.columns,
             "clinical": list(self.clinical),
@@ -156,4 +165,4 @@ class DeepPredictor:
         present = torch.ones(features.shape[:2], dtype=torch.bool)
         with torch.no_grad():
             score = self.network(features, present, torch.from_numpy(clinical.astype(np.float32)))
-        return score.numpy().astype(float)
+        return (score.numpy().astype(float) - self.location) / self.spread

@@ -1,0 +1,352 @@
+"""One experiment: cohort, features, split, folds, frozen model, and the prediction table all of it ends in."""
+
+import os
+import platform
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+from threadpoolctl import threadpool_limits
+
+from radnet import __version__
+from radnet.cohort import Cohort, Endpoint, Lesion
+from radnet.config import build
+from radnet.console import console, progress
+from radnet.data.manifest import read_manifest
+from radnet.data.split import Fold, shared_centre_fraction
+from radnet.evaluation.cutoff import Cutoff
+from radnet.predictors.base import Prediction, Predictor, measured_lesions
+from radnet.predictors.folder import save_model
+from radnet.radiomics.extract import extract_cohort
+from radnet.tables import (
+    LESION_PREDICTION_COLUMNS,
+    PREDICTION_COLUMNS,
+    file_hash,
+    write_atomically,
+    write_json,
+    write_table,
+)
+
+_LOG_COLUMNS = ["fold", "repeat", "epoch", "train_loss", "valid_loss", "valid_auroc"]
+_LIBRARIES = (
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+    "SimpleITK",
+    "pyradiomics",
+    "torch",
+    "pytorch-lightning",
+    "monai",
+)
+
+
+@dataclass
+class _Record:
+    """What a run did, for run.json: seconds per stage, counts at each step, who was left out and why."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, Any] = field(default_factory=dict)
+    excluded: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 2)
+
+
+def run_experiment(config: DictConfig) -> Path:
+    """Train and predict as configured.
+
+    Everything learned is learned from training patients: each fold's model and its cut-off from that fold's, the
+    frozen model's cut-off from out-of-fold scores.
+
+    Returns:
+        The run folder: config.yaml, run.json, predictions.parquet, lesion_predictions.parquet, train_log.csv, model/.
+    """
+    folder = _run_folder(config)
+    record = _Record()
+    endpoint: Endpoint = build(config.endpoint)
+    with record.stage("cohort"):
+        root: Path = build(config.data)
+        cohort = _known(read_manifest(root, [endpoint]), endpoint, record)
+        if config.shuffle_labels:
+            cohort = shuffle_outcomes(cohort, endpoint.name, config.seed)
+    with record.stage("features"):
+        cohort = _with_features(cohort, config, record)
+    with record.stage("split"):
+        held_out = build(config.split.held_out)(cohort, endpoint.name)
+        development = cohort.where(lambda patient: patient.id not in set(held_out))
+        judged = cohort.select(held_out)
+        _say_split(development, judged, endpoint.name, record)
+        folds: list[Fold] = build(config.split.folds)(development, endpoint.name)
+    tables = _Tables(endpoint, config.name)
+    rule = build(config.cutoff)
+    with record.stage("folds"), threadpool_limits(1):  # threaded sums change the last bits from run to run
+        scores = _cross_validate(config, development, folds, rule, tables)
+    with record.stage("model"), threadpool_limits(1):
+        cutoff = _fit_cutoff(rule, scores, development, endpoint.name)
+        model = _predictor(config, config.seed, folder).fit(development)
+        tables.add(development, model.predict(development), "apparent", cutoff)
+        if len(judged):
+            tables.add(judged, model.predict(judged), "held_out", cutoff)
+        tables.log(model, "", "")
+        cutoffs = {"score": {"value": cutoff.value, "rule": cutoff.rule, "fitted_on": "out_of_fold"}}
+        save_model(folder / "model", model, development, endpoint, cutoffs)
+    tables.write(folder)
+    _write_record(folder, config, root, record)
+    shutil.copytree(folder / "model", Path("checkpoints") / config.name / folder.name, dirs_exist_ok=True)
+    return folder
+
+
+def shuffle_outcomes(cohort: Cohort, endpoint: str, seed: int) -> Cohort:
+    """Return the cohort with the outcomes of an endpoint permuted between patients: nothing is left to be learned."""
+    order = np.random.default_rng([seed, 0]).permutation(len(cohort))
+    drawn = [cohort.patients[place].outcomes[endpoint] for place in order]
+    patients = tuple(
+        replace(one, outcomes={**one.outcomes, endpoint: outcome})
+        for one, outcome in zip(cohort.patients, drawn, strict=True)
+    )
+    return Cohort(patients, cohort.features)
+
+
+class _Tables:
+    """The prediction tables of a run, growing by one model's predictions at a time."""
+
+    def __init__(self, endpoint: Endpoint, model: str) -> None:
+        self.endpoint = endpoint
+        self.model = model
+        self.patients: list[pd.DataFrame] = []
+        self.lesions: list[pd.DataFrame] = []
+        self.epochs: list[dict[str, object]] = []
+
+    def add(
+        self,
+        cohort: Cohort,
+        prediction: Prediction,
+        partition: str,
+        cutoff: Cutoff | None,
+        fold: str = "",
+        repeat: str = "",
+    ) -> None:
+        name = self.endpoint.name
+        common = {
+            "endpoint": name,
+            "model": self.model,
+            "partition": partition,
+            "fold": fold,
+            "repeat": repeat,
+            "time_unit": self.endpoint.time_unit or "",
+            "cutoff": np.nan if cutoff is None else cutoff.value,
+        }
+        known = pd.DataFrame(
+            {"centre": cohort.centres, "event": cohort.events(name).astype(float), "time": cohort.times(name)},
+            index=pd.Index(cohort.ids, name="patient_id"),
+        )
+        patients = known.join(prediction.patients).reset_index().assign(**common)
+        self.patients.append(patients[list(PREDICTION_COLUMNS)])
+        sites = {(one.id, lesion.id): lesion.site for one in cohort.patients for lesion in one.lesions}
+        lesions = prediction.lesions.reset_index().merge(known.reset_index(), on="patient_id").assign(**common)
+        keys = zip(lesions["patient_id"], lesions["lesion_id"], strict=True)
+        lesions["site"] = [sites.get(key, "") for key in keys]
+        self.lesions.append(lesions.reindex(columns=list(LESION_PREDICTION_COLUMNS)))
+
+    def log(self, model: Predictor, fold: str, repeat: str) -> None:
+        self.epochs += [{"fold": fold, "repeat": repeat, **epoch} for epoch in getattr(model, "history", [])]
+
+    def write(self, folder: Path) -> None:
+        order = ["held_out", "out_of_fold", "apparent"]
+        for tables, name in ((self.patients, "predictions"), (self.lesions, "lesion_predictions")):
+            whole = pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+            whole = whole.sort_values("partition", key=lambda column: column.map(order.index), kind="stable")
+            write_table(whole, folder / f"{name}.parquet")
+        write_table(pd.DataFrame(self.epochs, columns=_LOG_COLUMNS), folder / "train_log.csv")
+
+
+def _known(cohort: Cohort, endpoint: Endpoint, record: _Record) -> Cohort:
+    known = cohort.evaluable(endpoint.name)
+    record.counts["patients"] = len(cohort)
+    record.counts["patients_with_outcome"] = len(known)
+    unknown = sorted(set(cohort.ids) - set(known.ids))
+    record.excluded |= dict.fromkeys(unknown, f"outcome {endpoint.name} unknown")
+    if not len(known):
+        raise ValueError(f"no patient has a known outcome for endpoint {endpoint.name} (column {endpoint.event})")
+    if unknown:
+        console.print(f"{len(unknown)} of {len(cohort)} patients have no known {endpoint.name} and are left out")
+    return known
+
+
+def _with_features(cohort: Cohort, config: DictConfig, record: _Record) -> Cohort:
+    """Measure lesions where the model reads features, and leave out patients without a measured one."""
+    regions = list(config.model.get("regions") or [])
+    if not regions:
+        return cohort
+    if cohort.features is None:
+        settings = build(config.radiomics)
+        with progress("Measuring lesions") as show:
+            features = extract_cohort(
+                _first_delineations(cohort),
+                settings,
+                workers=config.workers or os.cpu_count() or 1,
+                cache=Path(config.cache) / "features",
+                progress=show,
+            )
+        cohort = cohort.with_features(features)
+    assert cohort.features is not None
+    failed = cohort.features.rows[cohort.features.rows["status"] != "ok"]
+    record.counts["lesion_rows"] = len(cohort.features.rows)
+    record.counts["lesion_rows_failed"] = len(failed)
+    record.counts["features"] = len(cohort.features.names)
+    for row in failed.itertuples():
+        console.print(f"patient {row.patient_id}, lesion {row.lesion_id}: not measured: {row.status}", markup=False)
+    measured = set(measured_lesions(cohort, regions).index.get_level_values("patient_id"))
+    without = [patient for patient in cohort.ids if patient not in measured]
+    record.excluded |= dict.fromkeys(without, "no measured lesion")
+    record.counts["patients_measured"] = len(measured)
+    if without:
+        console.print(f"{len(without)} patients have no measured lesion and are left out: {', '.join(without[:5])}")
+    if not measured:
+        raise ValueError("no lesion of the cohort could be measured; the reasons stand above")
+    return cohort.select(measured)
+
+
+def _first_delineations(cohort: Cohort) -> Cohort:
+    """Return the cohort as the first reader drew it first; further readers and repeats serve agreement studies."""
+
+    def first(lesion: Lesion) -> Lesion:
+        return replace(lesion, delineations=tuple(d for d in lesion.delineations if (d.reader, d.repeat) == ("1", "1")))
+
+    patients = (replace(one, lesions=tuple(first(lesion) for lesion in one.lesions)) for one in cohort.patients)
+    return Cohort(tuple(patients))
+
+
+def _say_split(development: Cohort, judged: Cohort, endpoint: str, record: _Record) -> None:
+    for name, part in (("development", development), ("held_out", judged)):
+        events = int(part.events(endpoint).sum()) if len(part) else 0
+        record.counts[name] = {"patients": len(part), "events": events, "centres": sorted(set(part.centres))}
+    share = shared_centre_fraction(development, judged)
+    if share > 0:
+        record.counts["held_out_share_from_training_centres"] = round(share, 3)
+        console.print(
+            f"{share:.1%} of the held-out patients come from a centre that is also learned from: "
+            "this judges new patients, not new hospitals"
+        )
+
+
+def _predictor(config: DictConfig, seed: int, folder: Path | None = None) -> Predictor:
+    """Build an untrained predictor; only the frozen model, the one with a run folder, reports to the logger."""
+    changes: dict[str, Any] = {"seed": seed} if "seed" in config.model else {}
+    predictor = build(config.model, **changes)
+    if folder is not None and "logger" in config.model:
+        predictor.logger = build(config.logger)(folder)
+    return predictor
+
+
+def _cross_validate(
+    config: DictConfig,
+    development: Cohort,
+    folds: Sequence[Fold],
+    rule: Callable[[np.ndarray, np.ndarray], Cutoff],
+    tables: _Tables,
+) -> pd.Series:
+    """Fit and judge each fold with a cut-off of its own; return out-of-fold scores, averaged over repeats."""
+    endpoint = tables.endpoint.name
+    inner = build(config.split.inner) if config.split.inner is not None else None
+    scores = []
+    with progress("Fitting folds") as show:
+        for done, fold in enumerate(folds):
+            show(done, len(folds), f"fold {fold.name}")
+            seed = config.seed + 1000 * (done + 1)
+            train, test = development.select(fold.train), development.select(fold.test)
+            cutoff = None
+            if inner is not None:
+                inside = _out_of_fold_scores(config, train, inner(train, endpoint), seed)
+                cutoff = _fit_cutoff(rule, inside, train, endpoint)
+            model = _predictor(config, seed).fit(train)
+            prediction = model.predict(test)
+            tables.add(test, prediction, "out_of_fold", cutoff, fold.name, fold.repeat)
+            tables.log(model, fold.name, fold.repeat)
+            scores.append(prediction.patients["score"])
+        show(len(folds), len(folds))
+    return pd.concat(scores).groupby(level="patient_id").mean()
+
+
+def _out_of_fold_scores(config: DictConfig, cohort: Cohort, folds: Sequence[Fold], seed: int) -> pd.Series:
+    scores = []
+    for place, fold in enumerate(folds, start=1):
+        model = _predictor(config, seed + place).fit(cohort.select(fold.train))
+        scores.append(model.predict(cohort.select(fold.test)).patients["score"])
+    return pd.concat(scores).groupby(level="patient_id").mean()
+
+
+def _fit_cutoff(
+    rule: Callable[[np.ndarray, np.ndarray], Cutoff], scores: pd.Series, cohort: Cohort, endpoint: str
+) -> Cutoff:
+    return rule(cohort.events(endpoint), scores.loc[cohort.ids].to_numpy())
+
+
+def _run_folder(config: DictConfig) -> Path:
+    moment = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
+    folder = Path(config.output) if config.output else Path("runs") / config.name / moment
+    if folder.exists() and any(folder.iterdir()) and not (folder / "run.json").is_file():
+        raise ValueError(f"output={folder} is not empty and no earlier run: choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _write_record(folder: Path, config: DictConfig, root: Path, record: _Record) -> None:
+    text = OmegaConf.to_yaml(config, resolve=True)
+    write_atomically(folder / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
+    inputs = {
+        name: file_hash(root / name)
+        for name in ("clinical.csv", "lesions.csv", "features.parquet")
+        if (root / name).is_file()
+    }
+    write_json(
+        {
+            "experiment": config.name,
+            "seed": config.seed,
+            "shuffle_labels": config.shuffle_labels,
+            "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "cohort": str(root.resolve()),
+            "input_sha256": inputs,
+            "counts": record.counts,
+            "excluded": record.excluded,
+            "seconds": record.seconds,
+            "versions": versions(),
+            "git_commit": _git_commit(),
+        },
+        folder / "run.json",
+    )
+
+
+def versions() -> Mapping[str, str]:
+    """Return the versions of Python, radnet and the libraries that numbers depend on."""
+    found = {"python": platform.python_version(), "radnet": __version__}
+    for library in _LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _git_commit() -> str | None:
+    """Return the commit of radnet's own checkout, or None where it was installed without one."""
+    git = shutil.which("git")
+    here = Path(__file__).parents[2]
+    if git is None or not (here / ".git").exists():
+        return None
+    done = subprocess.run([git, "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
+    return done.stdout.strip() or None

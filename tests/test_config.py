@@ -1,0 +1,116 @@
+import time
+
+import pytest
+
+from radnet.config import ConfigFault, config_folder, load_config, options, target_faults
+
+EXPERIMENTS = options("experiment")
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes_and_every_key_is_read(experiment):
+    config = load_config("train", [f"experiment={experiment}"])
+
+    assert config.name == experiment
+    assert target_faults(config) == []
+
+
+@pytest.mark.parametrize("group", ["data", "endpoint", "split", "trainer", "logger", "cutoff"])
+def test_every_choice_of_every_group_composes(group):
+    for choice in options(group):
+        assert load_config("train", ["experiment=zhao_mlp", f"{group}={choice}"])[group]
+
+
+@pytest.mark.parametrize("choice", options("evaluation"))
+def test_every_evaluation_composes(choice):
+    assert load_config("evaluate", [f"evaluation={choice}"]).evaluation._target_.endswith("EvaluationSettings")
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (["experiment=zhao_mpl"], "conf/experiment has no zhao_mpl; did you mean zhao_mlp?"),
+        (["experiment=zhao_mlp", "data=manifes"], "conf/data has no manifes; did you mean manifest?"),
+        (["experiment=zhao_mlp", "trianer.max_epochs=3"], "there is no trianer; did you mean trainer?"),
+        (["experiment=zhao_mlp", "sede=3"], "there is no sede; did you mean seed?"),
+        (["experiment=zhao_mlp", "trainer.max_epoch=3"], "there is no max_epoch in trainer; did you mean max_epochs?"),
+        (["experiment=zhao_mlp", "model.network.hiden=[4]"], "no hiden in model.network; did you mean hidden?"),
+        (["experiment=zhao_mlp", "data.knobs.signl=1"], "there is no signl in data.knobs; did you mean signal?"),
+        (["experiment=zhao_mlp", "seed=three"], "seed=three"),
+        (["experiment=zhao_mlp", "--fast"], "'--fast' is not understood: settings are typed as key=value"),
+        ([], "choose an experiment: experiment=zhao_clinical|zhao_mlp"),
+    ],
+)
+def test_a_mistyped_command_line_is_told_with_the_nearest_name(typed, message):
+    start = time.monotonic()
+    with pytest.raises(ConfigFault) as fault:
+        load_config("train", typed)
+
+    assert message in str(fault.value)
+    assert fault.value.from_command_line
+    assert time.monotonic() - start < 5
+
+
+def test_a_key_added_by_force_is_checked_too():
+    with pytest.raises(
+        ConfigFault, match="model.clincal: radnet.predictors.deep.DeepPredictor takes no clincal; did you"
+    ):
+        load_config("train", ["experiment=zhao_mlp", "+model.clincal=[age]"])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("modle:\n  regions: [lesion]", "modle is no setting; did you mean model?"),
+        ("model:\n  regoins: [lesion]", "takes no regoins; did you mean regions?"),
+        ("model:\n  network:\n    hiden: [4]", "takes no hiden; did you mean hidden?"),
+        (
+            "model:\n  prepare:\n    scael:\n      with_mean: false",
+            "model.prepare.scael has no _target_; did you mean scale?",
+        ),
+        ("model:\n  prepare:\n    scale:\n      with_men: true", "takes no with_men; did you mean with_mean?"),
+        ("trainer:\n  max_epoch: 3", "takes no max_epoch; did you mean max_epochs?"),
+        ("endpoint:\n  evnt: response", "takes no evnt; did you mean event?"),
+        ("model:\n  network:\n    _target_: radnet.models.networks.RadiomicMLP", "did you mean RadiomicsMLP?"),
+    ],
+)
+def test_a_typo_in_an_experiment_file_is_told_with_the_nearest_name(tmp_path, monkeypatch, line, message):
+    import shutil
+
+    shutil.copytree(config_folder(), tmp_path / "conf")
+    file = tmp_path / "conf" / "experiment" / "zhao_mlp.yaml"
+    file.write_text(file.read_text() + "\n" + line + "\n")
+    monkeypatch.setattr("radnet.config.config_folder", lambda: tmp_path / "conf")
+
+    with pytest.raises(ConfigFault) as fault:
+        load_config("train", ["experiment=zhao_mlp"])
+
+    assert message in str(fault.value)
+    assert not fault.value.from_command_line
+
+
+def test_a_path_with_blanks_brackets_and_equals_signs_arrives_as_typed():
+    path = "/data/My (old) cohort=1/it's"
+
+    config = load_config("train", ["experiment=zhao_mlp", "data=manifest", f"data.root={path}"])
+
+    assert config.data.root == path
+
+
+def test_several_prediction_files_arrive_as_a_list():
+    config = load_config("evaluate", ["predictions=[a/x.csv,b/y.csv]", "output=out"])
+
+    assert list(config.predictions) == ["a/x.csv", "b/y.csv"]
+
+
+def test_an_endpoint_of_the_users_own_needs_no_file():
+    typed = [
+        "endpoint.name=relapse",
+        "endpoint.event=relapsed",
+        "endpoint.time=weeks_free",
+        "endpoint.time_unit=months",
+    ]
+
+    endpoint = load_config("train", ["experiment=zhao_mlp", *typed]).endpoint
+
+    assert (endpoint.name, endpoint.event, endpoint.time) == ("relapse", "relapsed", "weeks_free")

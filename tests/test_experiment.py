@@ -1,0 +1,185 @@
+"""Runs on a cohort with measured features: what is written, and that nothing leaks."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+pytest.importorskip("torch", reason="training needs the extra train")
+
+from cohorts import make_cohort, write_cohort
+from radnet.config import load_config
+from radnet.experiment import run_experiment, shuffle_outcomes
+from radnet.tables import read_lesion_predictions, read_predictions
+
+FAST = ["trainer.max_epochs=6", "split.folds.n_folds=3", "split.inner.n_folds=2", "model.network.hidden=[16,8,4]"]
+
+
+def run(folder, output, *typed, experiment="zhao_mlp"):
+    fast = FAST if experiment == "zhao_mlp" else []
+    typed = [f"experiment={experiment}", "data=manifest", f"data.root={folder}", f"output={output}", *fast, *typed]
+    return run_experiment(load_config("train", typed))
+
+
+@pytest.fixture(scope="module")
+def finished(cohort_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)  # checkpoints/ is made where the user stands
+        return run(cohort_folder, folder / "out")
+
+
+def test_a_run_folder_holds_what_the_contract_says(finished):
+    names = {path.name for path in finished.iterdir()}
+
+    assert names >= {
+        "config.yaml",
+        "run.json",
+        "predictions.parquet",
+        "lesion_predictions.parquet",
+        "train_log.csv",
+        "model",
+    }
+    model = {path.name for path in (finished / "model").iterdir()}
+    assert model == {"model.json", "cutoffs.json", "network.safetensors", "prepare.skops"}
+    assert len(list((finished.parent / "checkpoints" / "zhao_mlp").rglob("model.json"))) == 1
+    assert yaml.safe_load((finished / "config.yaml").read_text())["trainer"]["max_epochs"] == 6
+
+
+def test_every_development_patient_is_judged_once_out_of_fold_and_every_held_out_one_by_the_frozen_model(finished):
+    table = read_predictions(finished / "predictions.parquet")
+
+    counts = table.groupby("partition")["patient_id"].agg(["size", "nunique"])
+    assert counts.loc["out_of_fold"].tolist() == [40, 40]
+    assert counts.loc["apparent"].tolist() == [40, 40]
+    assert counts.loc["held_out"].tolist() == [20, 20]
+    assert set(table.loc[table["partition"] != "out_of_fold", "fold"]) == {""}
+    held_out = set(table.loc[table["partition"] == "held_out", "patient_id"])
+    assert not held_out & set(table.loc[table["partition"] != "held_out", "patient_id"])
+
+
+def test_a_cut_off_travels_with_every_row_and_each_fold_has_its_own(finished):
+    table = read_predictions(finished / "predictions.parquet")
+    frozen = json.loads((finished / "model" / "cutoffs.json").read_text())["score"]["value"]
+
+    assert table["cutoff"].notna().all()
+    assert set(table.loc[table["partition"] != "out_of_fold", "cutoff"]) == {frozen}
+    assert table[table["partition"] == "out_of_fold"].groupby("fold")["cutoff"].nunique().tolist() == [1, 1, 1]
+
+
+def test_the_lesions_of_a_patient_have_scores_and_weights_that_add_up(finished):
+    table = read_lesion_predictions(finished / "lesion_predictions.parquet")
+
+    sums = table.groupby(["partition", "fold", "patient_id"])["weight"].sum()
+    np.testing.assert_allclose(sums, 1.0)
+    assert set(table["site"]) == {"liver"}
+
+
+def test_run_json_tells_counts_seconds_versions_and_inputs(finished, cohort_folder):
+    record = json.loads((finished / "run.json").read_text())
+
+    assert record["counts"]["development"] == {"patients": 40, "events": 14, "centres": ["A", "B"]}
+    assert record["counts"]["held_out"]["patients"] == 20
+    assert set(record["seconds"]) == {"cohort", "features", "split", "folds", "model"}
+    assert {"numpy", "torch", "radnet"} <= set(record["versions"])
+    assert set(record["input_sha256"]) == {"clinical.csv", "lesions.csv", "features.parquet"}
+
+
+def test_the_same_seed_gives_the_same_predictions_and_another_seed_others(
+    finished, cohort_folder, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+
+    again = run(cohort_folder, tmp_path / "again")
+    other = run(cohort_folder, tmp_path / "other", "seed=8")
+
+    first = pd.read_parquet(finished / "predictions.parquet")
+    pd.testing.assert_frame_equal(first, pd.read_parquet(again / "predictions.parquet"), check_exact=True)
+    assert not first["score"].equals(pd.read_parquet(other / "predictions.parquet")["score"])
+
+
+@pytest.mark.parametrize("experiment", ["zhao_mlp", "zhao_clinical"])
+def test_the_outcomes_of_held_out_patients_change_no_score_and_no_cut_off(experiment, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plain = make_cohort(60, seed=1, held_out=20)
+    turned = pd.read_csv(write_cohort(plain, tmp_path / "plain") / "clinical.csv", dtype=str)
+    write_cohort(plain, tmp_path / "turned")
+    held_out = turned["split"] == "held_out"
+    turned.loc[held_out, "response"] = turned["response"].map({"0": "1", "1": "0"})
+    turned.to_csv(tmp_path / "turned" / "clinical.csv", index=False)
+    typed = ["model.clinical=[age,lines_ge2,subtype]"] if experiment == "zhao_clinical" else []
+
+    tables = [
+        pd.read_parquet(
+            run(tmp_path / name, tmp_path / f"run_{name}", *typed, experiment=experiment) / "predictions.parquet"
+        )
+        for name in ("plain", "turned")
+    ]
+
+    columns = ["partition", "fold", "patient_id", "score", "cutoff"]
+    pd.testing.assert_frame_equal(tables[0][columns], tables[1][columns], check_exact=True)
+
+
+def test_the_features_of_held_out_patients_change_nothing_that_is_learned(finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cohort = make_cohort(60, seed=1, held_out=20)
+    rows = cohort.features.rows.copy()
+    strangers = rows["patient_id"].isin(cohort.ids[40:])
+    rows.loc[strangers, cohort.features.names] *= 50
+    changed = type(cohort)(cohort.patients, type(cohort.features)(rows))
+
+    again = run(write_cohort(changed, tmp_path / "changed"), tmp_path / "out")
+
+    first, second = (pd.read_parquet(folder / "predictions.parquet") for folder in (finished, again))
+    learned = first["partition"] != "held_out"
+    pd.testing.assert_frame_equal(first[learned], second[learned], check_exact=True)
+    assert not first.loc[~learned, "score"].equals(second.loc[~learned, "score"])
+
+
+def test_shuffling_permutes_outcomes_and_nothing_else(cohort):
+    shuffled = shuffle_outcomes(cohort, "response", seed=3)
+
+    assert shuffled.ids == cohort.ids
+    assert shuffled.events("response").sum() == cohort.events("response").sum()
+    assert shuffled.events("response").tolist() != cohort.events("response").tolist()
+    assert (
+        shuffle_outcomes(cohort, "response", seed=3).events("response").tolist() == shuffled.events("response").tolist()
+    )
+
+
+def test_patients_that_cannot_be_used_are_named_with_the_reason(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cohort = make_cohort(60, seed=1, held_out=20)
+    rows = cohort.features.rows.copy()
+    lost = rows["patient_id"] == "P004"
+    rows.loc[lost, cohort.features.names] = np.nan
+    rows.loc[lost, "status"] = "the mask is empty"
+    folder = write_cohort(type(cohort)(cohort.patients, type(cohort.features)(rows)), tmp_path / "cohort")
+    clinical = pd.read_csv(folder / "clinical.csv", dtype=str)
+    clinical.loc[clinical["patient_id"] == "P007", "response"] = ""
+    clinical.to_csv(folder / "clinical.csv", index=False)
+
+    finished = run(folder, tmp_path / "out")
+
+    excluded = json.loads((finished / "run.json").read_text())["excluded"]
+    assert excluded == {"P007": "outcome response unknown", "P004": "no measured lesion"}
+    assert not {"P004", "P007"} & set(read_predictions(finished / "predictions.parquet")["patient_id"])
+
+
+def test_a_folder_with_other_things_in_it_is_not_written_to(cohort_folder, tmp_path):
+    (tmp_path / "thesis.docx").write_text("years of work")
+
+    with pytest.raises(ValueError, match="is not empty and no earlier run"):
+        run(cohort_folder, tmp_path)
+
+
+def test_weights_and_biases_work_offline(cohort_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    run(cohort_folder, tmp_path / "out", "logger=wandb", "logger.offline=true")
+
+    (written,) = (tmp_path / "out" / "wandb").glob("offline-run-*/*.wandb")
+    assert written.stat().st_size > 1000
+    assert b"P001" not in written.read_bytes()  # no patient id leaves the run folder
