@@ -103,7 +103,7 @@ def run_experiment(config: DictConfig) -> Path:
             tables.add(judged, model.predict(judged), "held_out", cutoff)
         tables.log(model, "", "")
         cutoffs = {"score": {"value": cutoff.value, "rule": cutoff.rule, "fitted_on": "out_of_fold"}}
-        save_model(folder / "model", model, development, endpoint, cutoffs)
+        save_model(folder / "model", model.frozen, development, endpoint, cutoffs)
     tables.write(folder)
     _write_record(folder, config, root, record)
     shutil.copytree(folder / "model", Path("checkpoints") / config.name / folder.name, dirs_exist_ok=True)

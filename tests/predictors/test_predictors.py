@@ -159,7 +159,7 @@ def test_a_saved_model_names_its_patients_by_hash_only_and_holds_nothing_that_ex
     cohort = make_cohort(60, seed=1)
     endpoint = Endpoint("response", "response")
 
-    save_model(tmp_path, make().fit(cohort), cohort, endpoint, {"score": {"value": 0.5, "rule": "youden"}})
+    save_model(tmp_path, make().fit(cohort).frozen, cohort, endpoint, {"score": {"value": 0.5, "rule": "youden"}})
 
     card = json.loads((tmp_path / "model.json").read_text())
     assert card["patients_sha256"] == sorted(patient_hash(one.centre, one.id) for one in cohort.patients)
@@ -178,7 +178,7 @@ def test_the_saved_weights_and_steps_give_the_score_again(tmp_path):
 
     cohort = make_cohort(60, seed=1)
     model = mlp().fit(cohort)
-    description = model.save(tmp_path)
+    description = model.frozen.save(tmp_path)
 
     network = RadiomicsMLP(**description["network_arguments"]).eval()
     network.load_state_dict(load_file(tmp_path / "network.safetensors"))

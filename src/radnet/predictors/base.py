@@ -27,18 +27,10 @@ class Prediction:
     lesions: pd.DataFrame
 
 
-class Predictor(Protocol):
-    """Learns from one cohort and scores every patient of another.
+class Frozen(Protocol):
+    """A fitted model: scores patients, and can be written to a folder."""
 
-    Everything that learns (imputing, scaling, selecting, weights) happens in ``fit``, on the patients it is given.
-    """
-
-    endpoint: str
     regions: tuple[str, ...]  # regions whose features it reads; empty for a clinical model
-
-    def fit(self, train: Cohort, valid: Cohort | None = None) -> Self:
-        """Learn from the patients of ``train`` whose outcome is known; ``valid`` may decide when to stop."""
-        ...
 
     def predict(self, cohort: Cohort) -> Prediction:
         """Score every patient, those of unknown outcome too."""
@@ -46,6 +38,24 @@ class Predictor(Protocol):
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write what was learned into a folder, nothing that executes on load, and return what describes it."""
+        ...
+
+
+class Predictor(Protocol):
+    """Learns from one cohort and scores every patient of another.
+
+    Everything that learns (imputing, scaling, selecting, weights) happens in ``fit``, on the patients it is given.
+    """
+
+    endpoint: str
+    frozen: Frozen  # what ``fit`` left behind
+
+    def fit(self, train: Cohort, valid: Cohort | None = None) -> Self:
+        """Learn from the patients of ``train`` whose outcome is known; ``valid`` may decide when to stop."""
+        ...
+
+    def predict(self, cohort: Cohort) -> Prediction:
+        """Score every patient, those of unknown outcome too."""
         ...
 
 

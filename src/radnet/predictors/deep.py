@@ -1,16 +1,11 @@
 """A network trained by Lightning on radiomics features, with clinical values where the network takes them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-import pandas as pd
 import torch
 from pytorch_lightning.loggers import Logger
-from safetensors.torch import save_file
 from sklearn.model_selection import train_test_split
-from skops.io import dump
 from torch import nn
 
 from radnet.cohort import Cohort
@@ -20,16 +15,12 @@ from radnet.learning.loggers import close
 from radnet.learning.module import Loss
 from radnet.models.pipeline import ClinicalEncoder, pipeline
 from radnet.models.pooling import Aggregate
-from radnet.predictors.base import Prediction, lesion_features, lesion_scores, refuse_other_columns
-from radnet.tables import write_atomically
+from radnet.predictors.base import Prediction, lesion_features
+from radnet.predictors.frozen_network import FrozenNetwork, clinical_matrix, prepared
 
 
 class DeepPredictor:
     """Prepare features by scikit-learn steps, then train a network on them.
-
-    The score is the network's output in standard deviations of the training patients' outputs. How far a network's
-    outputs spread depends on the epoch it stopped at; without a common scale a cut-off fitted on the scores of one
-    fold's network means nothing for another's.
 
     Args:
         endpoint: Endpoint learned.
@@ -79,53 +70,32 @@ class DeepPredictor:
         if valid is None:
             train, valid = self._set_aside(train)
         features = lesion_features(train, self.regions, self.aggregate).patients
-        self.columns = list(features.columns)
         self.prepare.fit(features)
-        self.encoder = ClinicalEncoder().fit(train.clinical(self.clinical)) if self.clinical else None
-        bags = self._bags(train)
-        self.sizes = {"n_features": bags.features[0].shape[1], "n_clinical": bags.clinical.shape[1]}
+        encoder = ClinicalEncoder().fit(train.clinical(self.clinical)) if self.clinical else None
+        bags = self._bags(train, encoder)
+        sizes = {"n_features": bags.features[0].shape[1], "n_clinical": bags.clinical.shape[1]}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            self.network = self.make_network(**self.sizes)
-        checked = None if valid is None else self._bags(valid.evaluable(self.endpoint))
-        self.history = fit_network(self.network, self.loss, bags, checked, self.trainer, self.seed, self.logger)
+            network = self.make_network(**sizes)
+        checked = None if valid is None else self._bags(valid.evaluable(self.endpoint), encoder)
+        self.history = fit_network(network, self.loss, bags, checked, self.trainer, self.seed, self.logger)
         if self.logger is not None:
             close(self.logger)
-        self.location, self.spread = 0.0, 1.0
-        output = self.predict(everybody).patients["score"]
-        self.location, self.spread = float(output.mean()), float(output.std(ddof=0)) or 1.0
+        self.frozen = FrozenNetwork(
+            network=network,
+            arguments={**getattr(self.make_network, "keywords", {}), **sizes},
+            prepare=self.prepare,
+            encoder=encoder,
+            columns=list(features.columns),
+            clinical=self.clinical,
+            regions=self.regions,
+            aggregate=self.aggregate,
+        ).scaled_on(everybody)
         return self
 
     def predict(self, cohort: Cohort) -> Prediction:
         """Score every patient, and each lesion as if it were the patient's only one."""
-        features = lesion_features(cohort, self.regions, self.aggregate)
-        refuse_other_columns(list(features.patients.columns), self.columns)
-        clinical = self._clinical(cohort)
-        owner = pd.Index(cohort.ids).get_indexer(features.lesions.index.get_level_values("patient_id"))
-        patients = pd.DataFrame(
-            {"score": self._score(features.patients, clinical), "probability": np.nan}, index=features.patients.index
-        )
-        return Prediction(patients, lesion_scores(self._score(features.lesions, clinical[owner]), features))
-
-    def save(self, folder: Path) -> dict[str, Any]:
-        """Write ``network.safetensors`` and ``prepare.skops`` (and ``clinical.skops``); return the description."""
-        weights = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
-        write_atomically(folder / "network.safetensors", lambda path: save_file(weights, path))
-        write_atomically(folder / "prepare.skops", lambda path: dump(self.prepare, path))
-        if self.encoder is not None:
-            write_atomically(folder / "clinical.skops", lambda path: dump(self.encoder, path))
-        return {
-            "predictor": "deep",
-            "network": type(self.network).__name__,
-            "score_location": self.location,
-            "score_spread": self.spread,
-            "network_arguments": {**getattr(self.make_network, "keywords", {}), **self.sizes},
-            "inputs": self.columns,
-            "clinical": list(self.clinical),
-            "regions": list(self.regions),
-            "aggregate": self.aggregate,
-            "calibrated": False,
-        }
+        return self.frozen.predict(cohort)
 
     def _set_aside(self, train: Cohort) -> tuple[Cohort, Cohort | None]:
         if self.trainer.valid_share == 0:
@@ -142,27 +112,11 @@ class DeepPredictor:
         )
         return train.select(learn), train.select(check)
 
-    def _bags(self, cohort: Cohort) -> Bags:
-        pooled = lesion_features(cohort, self.regions, self.aggregate).patients
-        rows = self._prepared(pooled)
+    def _bags(self, cohort: Cohort, encoder: ClinicalEncoder | None) -> Bags:
+        rows = prepared(self.prepare, lesion_features(cohort, self.regions, self.aggregate).patients)
         return Bags(
             features=[row[None, :] for row in rows],
-            clinical=self._clinical(cohort),
+            clinical=clinical_matrix(cohort, self.clinical, encoder),
             event=cohort.events(self.endpoint),
             time=cohort.times(self.endpoint),
         )
-
-    def _clinical(self, cohort: Cohort) -> np.ndarray:
-        if self.encoder is None:
-            return np.zeros((len(cohort), 0))
-        return self.encoder.transform(cohort.clinical(self.clinical))
-
-    def _prepared(self, table: pd.DataFrame) -> np.ndarray:
-        return np.asarray(self.prepare.transform(table), dtype=np.float32)
-
-    def _score(self, table: pd.DataFrame, clinical: np.ndarray) -> np.ndarray:
-        features = torch.from_numpy(self._prepared(table))[:, None, :]
-        present = torch.ones(features.shape[:2], dtype=torch.bool)
-        with torch.no_grad():
-            score = self.network(features, present, torch.from_numpy(clinical.astype(np.float32)))
-        return (score.numpy().astype(float) - self.location) / self.spread

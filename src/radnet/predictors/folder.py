@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from radnet.cohort import Cohort, Endpoint
-from radnet.predictors.base import Predictor, measured_lesions
+from radnet.predictors.base import Frozen, measured_lesions
 from radnet.tables import file_hash, write_json
 
 FORMAT_VERSION = 1
@@ -18,7 +18,7 @@ _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
 def save_model(
-    folder: Path, model: Predictor, train: Cohort, endpoint: Endpoint, cutoffs: Mapping[str, Mapping[str, Any]]
+    folder: Path, model: Frozen, train: Cohort, endpoint: Endpoint, cutoffs: Mapping[str, Mapping[str, Any]]
 ) -> None:
     """Write a fitted model: weights (safetensors), pipeline (skops), ``model.json`` and ``cutoffs.json``.
 
@@ -27,7 +27,7 @@ def save_model(
 
     Args:
         folder: Made if absent.
-        model: A fitted predictor.
+        model: What a predictor's ``fit`` left behind.
         train: The patients it learned from.
         endpoint: The endpoint it learned.
         cutoffs: Frozen cut-offs on its score, each with ``value`` and ``rule``.
@@ -72,7 +72,7 @@ def _schema(column: pd.Series) -> dict[str, Any]:
     return {"kind": "category", "levels": sorted(map(str, known.unique()))}
 
 
-def _distribution(cohort: Cohort, model: Predictor) -> dict[str, Any]:
+def _distribution(cohort: Cohort, model: Frozen) -> dict[str, Any]:
     lesions = measured_lesions(cohort, model.regions)
     moments = {"mean": lesions.mean(), "sd": lesions.std(), **{f"q{q:g}": lesions.quantile(q) for q in _QUANTILES}}
     rounded = {name: [None if not np.isfinite(x) else float(f"{x:.6g}") for x in one] for name, one in moments.items()}

@@ -1,25 +1,13 @@
 """A scikit-learn pipeline on clinical columns, on pooled radiomics features, or on both."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self
-
-import numpy as np
-import pandas as pd
-from skops.io import dump
 
 from radnet.cohort import Cohort
 from radnet.models.pipeline import ClinicalEncoder, pipeline
 from radnet.models.pooling import Aggregate
-from radnet.predictors.base import (
-    LesionFeatures,
-    Prediction,
-    lesion_features,
-    lesion_scores,
-    no_lesions,
-    refuse_other_columns,
-)
-from radnet.tables import write_atomically
+from radnet.predictors.base import Prediction
+from radnet.predictors.frozen import FrozenPipeline, tabular_matrix
 
 
 class TabularPredictor:
@@ -55,53 +43,20 @@ class TabularPredictor:
     def fit(self, train: Cohort, valid: Cohort | None = None) -> Self:  # noqa: ARG002 - nothing here stops early
         """Learn from the patients of known outcome."""
         train = train.evaluable(self.endpoint)
-        self.encoder = ClinicalEncoder().fit(train.clinical(self.clinical)) if self.clinical else None
-        matrix, _ = self._matrix(train)
-        self.columns = list(matrix.columns)
+        encoder = ClinicalEncoder().fit(train.clinical(self.clinical)) if self.clinical else None
+        matrix, _ = tabular_matrix(train, self.clinical, encoder, self.regions, self.aggregate)
         self.steps.fit(matrix, train.events(self.endpoint).astype(int))
+        self.frozen = FrozenPipeline(
+            steps=self.steps,
+            encoder=encoder,
+            columns=list(matrix.columns),
+            clinical=self.clinical,
+            regions=self.regions,
+            aggregate=self.aggregate,
+            calibrated=self.calibrated,
+        )
         return self
 
     def predict(self, cohort: Cohort) -> Prediction:
         """Score every patient, and each lesion as if it were the patient's only one."""
-        matrix, features = self._matrix(cohort)
-        refuse_other_columns(list(matrix.columns), self.columns)
-        score, probability = self._score(matrix)
-        patients = pd.DataFrame(
-            {"score": score, "probability": probability if self.calibrated else np.nan}, index=matrix.index
-        )
-        if features is None:
-            return Prediction(patients, no_lesions())
-        clinical = matrix.drop(columns=features.patients.columns)
-        owner = features.lesions.index.get_level_values("patient_id")
-        alone = pd.concat([features.lesions.reset_index(drop=True), clinical.loc[owner].reset_index(drop=True)], axis=1)
-        return Prediction(patients, lesion_scores(self._score(alone)[0], features))
-
-    def save(self, folder: Path) -> dict[str, Any]:
-        """Write ``pipeline.skops`` (and ``clinical.skops``); return the model's description."""
-        write_atomically(folder / "pipeline.skops", lambda path: dump(self.steps, path))
-        if self.encoder is not None:
-            write_atomically(folder / "clinical.skops", lambda path: dump(self.encoder, path))
-        return {
-            "predictor": "tabular",
-            "inputs": self.columns,
-            "clinical": list(self.clinical),
-            "regions": list(self.regions),
-            "aggregate": self.aggregate,
-            "calibrated": self.calibrated,
-        }
-
-    def _matrix(self, cohort: Cohort) -> tuple[pd.DataFrame, LesionFeatures | None]:
-        blocks = []
-        features = lesion_features(cohort, self.regions, self.aggregate) if self.regions else None
-        if features is not None:
-            blocks.append(features.patients)
-        if self.encoder is not None:
-            table = cohort.clinical(self.clinical)
-            names = self.encoder.get_feature_names_out()
-            blocks.append(pd.DataFrame(self.encoder.transform(table), index=table.index, columns=names))
-        return pd.concat(blocks, axis=1), features
-
-    def _score(self, matrix: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        probability = self.steps.predict_proba(matrix)[:, 1]
-        tiny = np.finfo(float).tiny
-        return np.log(np.maximum(probability, tiny)) - np.log(np.maximum(1.0 - probability, tiny)), probability
+        return self.frozen.predict(cohort)

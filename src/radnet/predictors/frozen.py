@@ -1,0 +1,138 @@
+"""Fitted models: all that is needed to score a patient, and nothing that learns or executes on load."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from sklearn.pipeline import Pipeline
+from skops.io import dump, get_untrusted_types, load
+
+from radnet.cohort import Cohort
+from radnet.models.pipeline import ClinicalEncoder
+from radnet.models.pooling import Aggregate
+from radnet.predictors.base import (
+    LesionFeatures,
+    Prediction,
+    lesion_features,
+    lesion_scores,
+    no_lesions,
+    refuse_other_columns,
+)
+from radnet.tables import write_atomically
+
+TRUSTED = (
+    "numpy.dtype",
+    "radnet.models.pipeline.ClinicalEncoder",
+    "radnet.models.pipeline.Clip",
+    "radnet.radiomics.select.NearConstant",
+    "radnet.radiomics.select.Uncorrelated",
+)
+"""What a skops file of ours may hold beside scikit-learn's and NumPy's own objects: a new step is listed here."""
+
+
+@dataclass(frozen=True)
+class FrozenPipeline:
+    """A fitted scikit-learn pipeline on clinical columns, on pooled features, or on both; the score is its log odds.
+
+    Attributes:
+        steps: Transformers and a classifier.
+        encoder: Makes numbers of the clinical columns, or None.
+        columns: Inputs of ``steps``, in order.
+        clinical: Columns of clinical.csv that enter.
+        regions: Regions whose features enter.
+        aggregate: Rule that pools lesions.
+        calibrated: Whether the classifier's probability may be read as one.
+    """
+
+    steps: Pipeline
+    encoder: ClinicalEncoder | None
+    columns: list[str]
+    clinical: tuple[str, ...]
+    regions: tuple[str, ...]
+    aggregate: Aggregate
+    calibrated: bool
+
+    @classmethod
+    def load(cls, folder: Path, card: Mapping[str, Any]) -> Self:
+        """Read what ``save`` wrote, given its description."""
+        return cls(
+            steps=load_steps(folder / "pipeline.skops"),
+            encoder=load_steps(folder / "clinical.skops") if card["clinical"] else None,
+            columns=list(card["inputs"]),
+            clinical=tuple(card["clinical"]),
+            regions=tuple(card["regions"]),
+            aggregate=card["aggregate"],
+            calibrated=bool(card["calibrated"]),
+        )
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write ``pipeline.skops`` (and ``clinical.skops``); return the model's description."""
+        write_atomically(folder / "pipeline.skops", lambda path: dump(self.steps, path))
+        if self.encoder is not None:
+            write_atomically(folder / "clinical.skops", lambda path: dump(self.encoder, path))
+        return {
+            "predictor": "tabular",
+            "inputs": self.columns,
+            "clinical": list(self.clinical),
+            "regions": list(self.regions),
+            "aggregate": self.aggregate,
+            "calibrated": self.calibrated,
+        }
+
+    def predict(self, cohort: Cohort) -> Prediction:
+        """Score every patient, and each lesion as if it were the patient's only one."""
+        matrix, features = tabular_matrix(cohort, self.clinical, self.encoder, self.regions, self.aggregate)
+        refuse_other_columns(list(matrix.columns), self.columns)
+        score, probability = self._score(matrix)
+        patients = pd.DataFrame(
+            {"score": score, "probability": probability if self.calibrated else np.nan}, index=matrix.index
+        )
+        if features is None:
+            return Prediction(patients, no_lesions())
+        clinical = matrix.drop(columns=features.patients.columns)
+        owner = features.lesions.index.get_level_values("patient_id")
+        alone = pd.concat([features.lesions.reset_index(drop=True), clinical.loc[owner].reset_index(drop=True)], axis=1)
+        return Prediction(patients, lesion_scores(self._score(alone)[0], features))
+
+    def _score(self, matrix: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        probability = self.steps.predict_proba(matrix)[:, 1]
+        tiny = np.finfo(float).tiny
+        return np.log(np.maximum(probability, tiny)) - np.log(np.maximum(1.0 - probability, tiny)), probability
+
+
+def tabular_matrix(
+    cohort: Cohort,
+    clinical: tuple[str, ...],
+    encoder: ClinicalEncoder | None,
+    regions: tuple[str, ...],
+    aggregate: Aggregate,
+) -> tuple[pd.DataFrame, LesionFeatures | None]:
+    """Return one row per patient, features before clinical columns, and the features it was pooled from."""
+    blocks = []
+    features = lesion_features(cohort, regions, aggregate) if regions else None
+    if features is not None:
+        blocks.append(features.patients)
+    if encoder is not None:
+        table = cohort.clinical(clinical)
+        blocks.append(
+            pd.DataFrame(encoder.transform(table), index=table.index, columns=encoder.get_feature_names_out())
+        )
+    return pd.concat(blocks, axis=1), features
+
+
+def load_steps(file: Path) -> Any:  # a pipeline or an encoder
+    """Read a skops file that holds nothing but known kinds of object.
+
+    Raises:
+        ValueError: If it holds anything else, or cannot be read.
+    """
+    try:
+        unknown = sorted(set(get_untrusted_types(file=file)) - set(TRUSTED))
+        if not unknown:
+            return load(file, trusted=list(TRUSTED))
+    except Exception as error:
+        raise ValueError(f"{file}: cannot be read as a fitted pipeline: {error}") from error
+    raise ValueError(f"{file}: refused, it holds objects no model of radnet has: {', '.join(unknown)}")

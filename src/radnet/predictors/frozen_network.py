@@ -1,0 +1,138 @@
+"""A fitted network: weights, preparation and the scale of its score."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+from sklearn.pipeline import Pipeline
+from skops.io import dump
+from torch import nn
+
+from radnet.cohort import Cohort
+from radnet.models.networks import RadiomicsMLP
+from radnet.models.pipeline import ClinicalEncoder
+from radnet.models.pooling import Aggregate
+from radnet.predictors.base import Prediction, lesion_features, lesion_scores, refuse_other_columns
+from radnet.predictors.frozen import load_steps
+from radnet.tables import write_atomically
+
+NETWORKS: Mapping[str, type[nn.Module]] = {"RadiomicsMLP": RadiomicsMLP}
+"""Networks a model folder may name; nothing else is ever built from one."""
+
+
+@dataclass(frozen=True)
+class FrozenNetwork:
+    """A network and the steps before it, fitted.
+
+    The score is the network's output in standard deviations of the training patients' outputs. How far a network's
+    outputs spread depends on the epoch it stopped at; without a common scale a cut-off fitted on the scores of one
+    fold's network means nothing for another's.
+
+    Attributes:
+        network: In evaluation mode, on the CPU.
+        arguments: What the network was made with.
+        prepare: Transformers of the features.
+        encoder: Makes numbers of the clinical columns, or None.
+        columns: Features in order.
+        clinical: Columns of clinical.csv that enter.
+        regions: Regions whose features enter.
+        aggregate: Rule that pools lesions.
+        location: Mean of the training patients' outputs.
+        spread: Their standard deviation.
+    """
+
+    network: nn.Module
+    arguments: Mapping[str, Any]
+    prepare: Pipeline
+    encoder: ClinicalEncoder | None
+    columns: list[str]
+    clinical: tuple[str, ...]
+    regions: tuple[str, ...]
+    aggregate: Aggregate
+    location: float = 0.0
+    spread: float = 1.0
+
+    @classmethod
+    def load(cls, folder: Path, card: Mapping[str, Any]) -> Self:
+        """Read what ``save`` wrote, given its description.
+
+        Raises:
+            ValueError: If the network is none of ``NETWORKS`` or the weights do not fit it.
+        """
+        if card["network"] not in NETWORKS:
+            raise ValueError(f"{folder}: no network {card['network']}; known are {', '.join(NETWORKS)}")
+        network = NETWORKS[card["network"]](**card["network_arguments"])
+        try:
+            network.load_state_dict(load_file(folder / "network.safetensors"))
+        except Exception as error:
+            raise ValueError(f"{folder / 'network.safetensors'}: not the weights of this network: {error}") from error
+        return cls(
+            network=network.eval(),
+            arguments=card["network_arguments"],
+            prepare=load_steps(folder / "prepare.skops"),
+            encoder=load_steps(folder / "clinical.skops") if card["clinical"] else None,
+            columns=list(card["inputs"]),
+            clinical=tuple(card["clinical"]),
+            regions=tuple(card["regions"]),
+            aggregate=card["aggregate"],
+            location=card["score_location"],
+            spread=card["score_spread"],
+        )
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write ``network.safetensors`` and ``prepare.skops`` (and ``clinical.skops``); return the description."""
+        weights = {name: tensor.contiguous() for name, tensor in self.network.state_dict().items()}
+        write_atomically(folder / "network.safetensors", lambda path: save_file(weights, path))
+        write_atomically(folder / "prepare.skops", lambda path: dump(self.prepare, path))
+        if self.encoder is not None:
+            write_atomically(folder / "clinical.skops", lambda path: dump(self.encoder, path))
+        return {
+            "predictor": "deep",
+            "network": type(self.network).__name__,
+            "network_arguments": dict(self.arguments),
+            "score_location": self.location,
+            "score_spread": self.spread,
+            "inputs": self.columns,
+            "clinical": list(self.clinical),
+            "regions": list(self.regions),
+            "aggregate": self.aggregate,
+            "calibrated": False,
+        }
+
+    def scaled_on(self, train: Cohort) -> Self:
+        """Return the same network with its score on the scale of these patients."""
+        output = replace(self, location=0.0, spread=1.0).predict(train).patients["score"]
+        return replace(self, location=float(output.mean()), spread=float(output.std(ddof=0)) or 1.0)
+
+    def predict(self, cohort: Cohort) -> Prediction:
+        """Score every patient, and each lesion as if it were the patient's only one."""
+        features = lesion_features(cohort, self.regions, self.aggregate)
+        refuse_other_columns(list(features.patients.columns), self.columns)
+        clinical = clinical_matrix(cohort, self.clinical, self.encoder)
+        owner = pd.Index(cohort.ids).get_indexer(features.lesions.index.get_level_values("patient_id"))
+        patients = pd.DataFrame(
+            {"score": self._score(features.patients, clinical), "probability": np.nan}, index=features.patients.index
+        )
+        return Prediction(patients, lesion_scores(self._score(features.lesions, clinical[owner]), features))
+
+    def _score(self, table: pd.DataFrame, clinical: np.ndarray) -> np.ndarray:
+        features = torch.from_numpy(prepared(self.prepare, table))[:, None, :]
+        present = torch.ones(features.shape[:2], dtype=torch.bool)
+        with torch.no_grad():
+            output = self.network(features, present, torch.from_numpy(clinical.astype(np.float32)))
+        return (output.numpy().astype(float) - self.location) / self.spread
+
+
+def clinical_matrix(cohort: Cohort, columns: tuple[str, ...], encoder: ClinicalEncoder | None) -> np.ndarray:
+    """Return clinical values as numbers, shape (patients, K); K is 0 without an encoder."""
+    return np.zeros((len(cohort), 0)) if encoder is None else encoder.transform(cohort.clinical(columns))
+
+
+def prepared(steps: Pipeline, table: pd.DataFrame) -> np.ndarray:
+    """Return features as the network takes them, float32, shape (rows, F)."""
+    return np.asarray(steps.transform(table), dtype=np.float32)
