@@ -121,7 +121,7 @@ def test_ids_keep_their_zeros_and_numbers_become_numbers(tmp_path):
 
     assert cohort.ids == ["007", "008"]
     assert cohort.centres == ["01", "01"]
-    assert cohort.patients[0].clinical == {"age": 61.0, "grade": "2"}
+    assert cohort.patients[0].clinical == {"age": 61.0, "grade": 2.0}
     assert cohort.patients[1].clinical == {"age": None, "grade": "x"}
 
 

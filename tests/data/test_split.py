@@ -3,7 +3,16 @@ import pytest
 
 from cohorts import make_cohort
 from radnet.cohort import Cohort, Outcome, Patient
-from radnet.data.split import Fold, by_centre_share, by_column, shared_centre_fraction, stratified_folds
+from radnet.data.split import (
+    Fold,
+    bootstrap_folds,
+    by_centre,
+    by_centre_share,
+    by_column,
+    leave_one_centre_out,
+    shared_centre_fraction,
+    stratified_folds,
+)
 
 
 def zhao_cohort():
@@ -87,3 +96,50 @@ def test_more_folds_than_events_are_refused():
 def test_a_fold_with_a_patient_on_both_sides_cannot_be_built():
     with pytest.raises(ValueError, match="patients on both sides: P1"):
         Fold("1", "", ("P1", "P2"), ("P1",))
+
+
+def test_whole_centres_are_held_out_and_none_is_shared():
+    cohort = make_cohort(12, seed=0)
+
+    held_out = by_centre(cohort, "response", centres=["B"])
+
+    learned = cohort.where(lambda patient: patient.id not in held_out)
+    assert shared_centre_fraction(learned, cohort.select(held_out)) == 0
+
+
+@pytest.mark.parametrize(
+    ("centres", "message"), [(["Z"], "no centre Z; it has A, B"), ([], "not none"), (["A", "B"], "not all")]
+)
+def test_centres_that_cannot_be_held_out_are_told(centres, message):
+    with pytest.raises(ValueError, match=message):
+        by_centre(make_cohort(12, seed=0), "response", centres=centres)
+
+
+def test_each_centre_is_judged_by_a_model_of_the_others():
+    cohort = zhao_cohort()
+
+    folds = leave_one_centre_out(cohort, "response")
+
+    assert [fold.name for fold in folds] == ["FAHSYSU", "SYSMH", "SYSUCC"]
+    assert [len(fold.test) for fold in folds] == [5, 107, 128]
+    for fold in folds:
+        assert not set(cohort.select(fold.train).centres) & set(cohort.select(fold.test).centres)
+
+
+def test_one_centre_cannot_be_left_out():
+    cohort = make_cohort(12, seed=0).where(lambda patient: patient.centre == "A")
+
+    with pytest.raises(ValueError, match="needs two centres or more, the cohort has A"):
+        leave_one_centre_out(cohort, "response")
+
+
+def test_a_bootstrap_leaves_out_the_share_that_chance_does():
+    cohort = make_cohort(150, seed=0)
+
+    folds = bootstrap_folds(cohort, "response", n_folds=100, seed=1)
+
+    out = np.array([len(fold.test) / 150 for fold in folds])
+    expected = ((1 - 1 / 50) ** 50 * 50 + (1 - 1 / 100) ** 100 * 100) / 150  # drawn within each class of 50 and 100
+    assert abs(out.mean() - expected) < 3 * out.std() / np.sqrt(len(out))
+    assert all(set(fold.train) | set(fold.test) == set(cohort.ids) for fold in folds)
+    assert len({fold.train for fold in folds}) == 100

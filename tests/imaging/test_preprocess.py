@@ -190,8 +190,10 @@ def test_a_file_that_is_not_there_is_told_by_name(tmp_path):
 
 
 def test_a_folder_is_told(tmp_path):
-    with pytest.raises(ValueError, match=r"expected one image file \(NIfTI, NRRD or MHA\), found a folder"):
+    with pytest.raises(ValueError, match="the folder holds no DICOM image"):
         read_image(tmp_path)
+    with pytest.raises(ValueError, match=r"expected one mask file \(NIfTI, NRRD, MHA or DICOM\), found a folder"):
+        read_mask(tmp_path)
 
 
 def test_a_file_that_is_no_image_is_told(tmp_path):
@@ -344,3 +346,17 @@ def test_normalize_agrees_with_pyradiomics():
 def test_a_flat_image_is_not_normalised():
     with pytest.raises(ValueError, match=r"an image of one value throughout \(0\)"):
         normalize(sitk.Image(4, 4, 4, sitk.sitkInt16))
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_voxel_that_is_no_number_stays_none_in_every_format(ending, dtype, tmp_path):
+    array = np.random.default_rng(0).normal(size=(4, 5, 6)).astype(dtype)
+    array[1, 2, 3] = np.nan
+    array[3, 0, 5] = np.inf
+    sitk.WriteImage(sitk.GetImageFromArray(array), tmp_path / f"image{ending}")
+
+    read = sitk.GetArrayFromImage(read_image(tmp_path / f"image{ending}"))
+
+    np.testing.assert_array_equal(np.isfinite(read), np.isfinite(array))
+    np.testing.assert_array_equal(read[np.isfinite(read)], array[np.isfinite(array)])

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -44,7 +45,7 @@ def read_features(path: Path) -> FeatureTable:
     keys = [*FEATURE_KEYS, "status"]
     names = [column for column in rows.columns if column not in keys]
     faults = [
-        f"column {name} holds text, not numbers" for name in names if not np.issubdtype(rows[name].dtype, np.number)
+        f"column {name} holds text, not numbers" for name in names if not pd.api.types.is_numeric_dtype(rows[name])
     ]
     double = rows.duplicated(list(FEATURE_KEYS))
     faults += [
@@ -53,4 +54,5 @@ def read_features(path: Path) -> FeatureTable:
     if faults:
         raise TableFault(path, faults)
     rows[keys] = rows[keys].astype(str)
-    return FeatureTable(rows[[*keys, *names]], provenance)
+    values = rows[names].astype(float)
+    return FeatureTable(pd.concat([rows[keys], values], axis=1), provenance)

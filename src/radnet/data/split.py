@@ -1,7 +1,7 @@
 """Who is learned from and who is judged: the held-out patients, and folds over the rest."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +74,21 @@ def by_centre_share(
     return [patient for patient in cohort.ids if patient in chosen]
 
 
+def by_centre(cohort: Cohort, endpoint: str, *, centres: Sequence[str]) -> list[str]:  # noqa: ARG001 - as above
+    """Hold out whole centres, so that no held-out patient shares one with training.
+
+    Raises:
+        ValueError: If a centre is unknown, or none would be left to learn from.
+    """
+    wanted = [str(centre) for centre in centres]
+    there = sorted(set(cohort.centres))
+    if unknown := sorted(set(wanted) - set(there)):
+        raise ValueError(f"split by centre: the cohort has no centre {', '.join(unknown)}; it has {', '.join(there)}")
+    if not wanted or set(wanted) == set(there):
+        raise ValueError(f"split by centre: name some of {', '.join(there)}, not {'all' if wanted else 'none'}")
+    return [patient.id for patient in cohort.patients if patient.centre in wanted]
+
+
 def nobody(cohort: Cohort, endpoint: str) -> list[str]:  # noqa: ARG001 - the shape of every held-out rule
     """Hold out nobody: every patient is judged out of fold."""
     return []
@@ -101,6 +116,50 @@ def stratified_folds(cohort: Cohort, endpoint: str, *, n_folds: int, repeats: in
         for number, (train, test) in enumerate(splitter.split(ids, event), start=1):
             name = str(repeat + 1) if repeats > 1 else ""
             folds.append(Fold(str(number), name, tuple(ids[train].tolist()), tuple(ids[test].tolist())))
+    return folds
+
+
+def leave_one_centre_out(cohort: Cohort, endpoint: str) -> list[Fold]:
+    """Return a fold per centre, which judges it by a model of all the others; the fold is named after the centre.
+
+    Raises:
+        ValueError: If there is one centre only, or the others of some centre lack a class.
+    """
+    centres = sorted(set(cohort.centres))
+    if len(centres) < 2:
+        raise ValueError(f"leave-one-centre-out needs two centres or more, the cohort has {', '.join(centres)}")
+    folds = []
+    for name in centres:
+        test = tuple(patient.id for patient in cohort.patients if patient.centre == name)
+        train = tuple(patient.id for patient in cohort.patients if patient.centre != name)
+        if len(set(cohort.select(train).events(endpoint))) < 2:
+            raise ValueError(f"leave-one-centre-out: without centre {name} one class of {endpoint} is empty")
+        folds.append(Fold(name, "", train, test))
+    return folds
+
+
+def bootstrap_folds(cohort: Cohort, endpoint: str, *, n_folds: int, seed: int) -> list[Fold]:
+    """Return folds that learn from a bootstrap sample and judge the patients left out of it, about 37 %.
+
+    Patients are drawn with replacement within each class; one drawn twice is learned from once, since a cohort has each
+    patient once. A patient is judged in several folds, each a ``repeat`` of its own.
+    """
+    if n_folds < 1:
+        raise ValueError(f"bootstrap folds need n_folds of 1 or more, got {n_folds}")
+    event = cohort.events(endpoint)
+    ids = np.array(cohort.ids)
+    if min(event.sum(), (~event).sum()) < 2:
+        raise ValueError(f"bootstrap folds need two patients or more of each class of {endpoint}")
+    folds = []
+    for number in range(1, n_folds + 1):
+        rng = np.random.default_rng([seed, number])
+        while True:
+            drawn = set(np.concatenate([rng.choice(ids[event == one], int((event == one).sum())) for one in (0, 1)]))
+            train = tuple(patient for patient in cohort.ids if patient in drawn)
+            test = tuple(patient for patient in cohort.ids if patient not in drawn)
+            if test and len(set(cohort.select(train).events(endpoint))) == 2:
+                break
+        folds.append(Fold(str(number), str(number), train, test))
     return folds
 
 

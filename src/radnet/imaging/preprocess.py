@@ -20,24 +20,62 @@ _PRE_FILTER_MARGIN = 32  # voxels; the B-spline's memory of a false border fades
 _INTERPOLATORS = {"bspline": sitk.sitkBSpline, "linear": sitk.sitkLinear, "nearest": sitk.sitkNearestNeighbor}
 
 
+def is_dicom(path: Path) -> bool:
+    """Whether a path is a file that bears DICOM's mark."""
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
 def read_image(path: Path) -> sitk.Image:
-    """Read a 3-D image (NIfTI, NRRD, MHA) in its own pixel type.
+    """Read a 3-D image in its own pixel type: a file (NIfTI, NRRD, MHA), or a DICOM series.
+
+    Args:
+        path: A file, or the folder with the files of one DICOM series; ``radnet.data.dicom.read_series`` tells more.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read, or is no volume of one value per voxel.
     """
-    return _read(path, "image")
+    if path.is_dir() or is_dicom(path):
+        from radnet.data import dicom  # half a second of pydicom and highdicom, as much as all else here together
+
+        return dicom.read_series(path)
+    return _with_nan(path, _read(path, "image"))
 
 
-def read_mask(path: Path) -> sitk.Image:
-    """Read a 3-D mask (NIfTI, NRRD, MHA) as whole numbers: 0 is background, every other value a label.
+def read_mask(
+    path: Path, reference: sitk.Image | None = None, roi_name: str | None = None, label: int = 1
+) -> sitk.Image:
+    """Read a 3-D mask as whole numbers: 0 is background, every other value a label.
+
+    A file (NIfTI, NRRD, MHA) comes with all its labels, on its own grid. Of a DICOM SEG or RTSTRUCT comes one region,
+    on the voxels of its image: the one of ``roi_name``, or else the segment of number ``label``. Its voxels hold
+    ``label``, so that whoever looks for that value need not know where a mask came from.
+
+    Args:
+        path: The mask's file.
+        reference: The image of a DICOM mask.
+        roi_name: Name of the region in a DICOM mask.
+        label: Of a DICOM mask, the number of the segment where no name is given, and the value of the region's voxels.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read, is no volume, or holds values that are no labels.
+        ValueError: If it cannot be read, is no volume, holds values that are no labels, or no such region.
     """
+    if is_dicom(path):
+        from radnet.data import dicom  # only here, as in read_image
+
+        if reference is None:
+            raise ValueError(f"{path}: a DICOM mask is read onto the voxels of its image, and none was given")
+        return dicom.read_mask(path, reference, roi_name, label)
     mask = _read(path, "mask")
+    if roi_name is not None:
+        raise ValueError(
+            f"{path}: roi_name {roi_name} names a region of a DICOM file; in NIfTI, NRRD or MHA it is told by its label"
+        )
     if mask.GetPixelID() == sitk.sitkUInt8:
         return mask
     values = sitk.GetArrayViewFromImage(mask)
@@ -161,7 +199,10 @@ def normalize(image: sitk.Image, scale: float = 1.0) -> sitk.Image:
     values = sitk.GetArrayViewFromImage(image)
     if values.min() == values.max():
         raise ValueError(f"an image of one value throughout ({values.min():g}) cannot be normalised")
-    return sitk.Normalize(image) * scale
+    normal = sitk.Normalize(image) * scale
+    for key in image.GetMetaDataKeys():  # a DICOM mask is matched by the image's UIDs, which ITK's filters drop
+        normal.SetMetaData(key, image.GetMetaData(key))
+    return normal
 
 
 def crop(image: sitk.Image, mask: sitk.Image, margin_mm: float) -> tuple[sitk.Image, sitk.Image]:
@@ -211,7 +252,7 @@ def z_score(array: NDArray, foreground: NDArray[np.bool_]) -> NDArray[np.float32
 
 def _read(path: Path, noun: str) -> sitk.Image:
     if path.is_dir():
-        raise ValueError(f"{path}: expected one {noun} file (NIfTI, NRRD or MHA), found a folder")
+        raise ValueError(f"{path}: expected one {noun} file (NIfTI, NRRD, MHA or DICOM), found a folder")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such {noun} file")
     try:
@@ -229,6 +270,25 @@ def _read(path: Path, noun: str) -> sitk.Image:
     if path.name.endswith((".nii", ".nii.gz")) and not _is_whole(path, image):
         raise ValueError(f"{path}: the {noun} file ends too early, or its compressed data are damaged: copy it anew")
     return image
+
+
+def _with_nan(path: Path, image: sitk.Image) -> sitk.Image:
+    """Put back the voxels of a NIfTI that are no numbers: ITK reads each as 0 and says nothing."""
+    kinds = {"16": "f4", "64": "f8"}  # nifti1.h: DT_FLOAT32, DT_FLOAT64
+    kind = kinds.get(image.GetMetaData("datatype")) if image.HasMetaDataKey("datatype") else None
+    values = sitk.GetArrayViewFromImage(image)
+    if kind is None or not path.name.endswith((".nii", ".nii.gz")) or values.all():
+        return image
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        little = int.from_bytes(file.read(4), "little") in (348, 540)  # the header's size comes first
+        file.seek(int(float(image.GetMetaData("vox_offset"))))
+        raw = np.frombuffer(file.read(values.size * int(kind[1])), ("<" if little else ">") + kind)
+    lost = ~np.isfinite(raw).reshape(values.shape)
+    if not lost.any():
+        return image
+    restored = sitk.GetImageFromArray(np.where(lost, np.nan, values).astype(values.dtype))
+    restored.CopyInformation(image)
+    return restored
 
 
 def _is_whole(path: Path, image: sitk.Image) -> bool:
