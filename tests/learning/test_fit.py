@@ -1,3 +1,4 @@
+import csv
 import math
 
 import numpy as np
@@ -8,6 +9,7 @@ torch = pytest.importorskip("torch", reason="training needs the extra train")
 from radnet.learning.batch import Bags  # noqa: E402
 from radnet.learning.datamodule import LesionDataModule  # noqa: E402
 from radnet.learning.fit import TrainerSettings, fit_network  # noqa: E402
+from radnet.learning.loggers import csv_logger  # noqa: E402
 from radnet.learning.losses import response_loss  # noqa: E402
 from radnet.models.networks import RadiomicsMLP  # noqa: E402
 
@@ -49,11 +51,15 @@ def test_an_epoch_shows_every_patient_once_in_an_order_of_its_own():
     module = LesionDataModule(bags(20), None, batch_size=6, seed=1)
     loader = module.train_dataloader()
 
-    first, second = ([batch["features"].sum().item() for batch in loader] for _ in range(2))
+    epochs = []
+    for epoch in (0, 1, 0):
+        loader.sampler.set_epoch(epoch)
+        epochs.append([batch["features"].sum().item() for batch in loader])
 
     whole = bags(20).batch()["features"].sum().item()
-    assert sum(first) == pytest.approx(whole, rel=1e-5)
-    assert first != second
+    assert sum(epochs[0]) == pytest.approx(whole, rel=1e-5)
+    assert epochs[0] != epochs[1]
+    assert epochs[0] == epochs[2]
 
 
 def test_the_weights_kept_are_those_of_the_lowest_validation_loss():
@@ -102,8 +108,95 @@ def test_the_loss_is_the_cross_entropy_by_hand():
     assert loss.item() == pytest.approx(by_hand, rel=1e-6)
 
 
+class Interrupted(RuntimeError):  # noqa: N818 - no error of ours
+    pass
+
+
+def interrupted_after(steps):
+    """The loss, until it has been asked that many times."""
+    asked = []
+
+    def loss(score, batch):
+        asked.append(1)
+        if len(asked) > steps:
+            raise Interrupted
+        return response_loss(score, batch)
+
+    return loss
+
+
+def weights(model):
+    return torch.cat([tensor.flatten() for tensor in model.state_dict().values()])
+
+
+@pytest.mark.parametrize("with_valid", [True, False], ids=["stopping early", "to the last epoch"])
+@pytest.mark.parametrize("steps", [7, 20], ids=["in every epoch", "in some"])
+def test_a_fit_interrupted_again_and_again_ends_in_the_same_weights_to_the_bit(steps, with_valid, tmp_path):
+    most = 100 if with_valid else 15
+    valid, chosen = (bags(30, seed=9) if with_valid else None), settings(checkpoint_every_s=0, max_epochs=most)
+    calm, model = network(), network()
+    expected = fit_network(calm, response_loss, bags(40), valid, chosen, seed=5)
+
+    history, interruptions = None, 0
+    while history is None:
+        try:
+            model = network()
+            options = {"seed": 5, "checkpoint": tmp_path / "last.ckpt"}
+            history = fit_network(model, interrupted_after(steps), bags(40), valid, chosen, **options)
+        except Interrupted:
+            interruptions += 1
+
+    assert interruptions >= len(expected) * 5 // steps - 1
+    assert (len(expected) < most) == with_valid
+    assert history == expected
+    assert torch.equal(weights(model), weights(calm))
+
+
+@pytest.mark.parametrize("with_valid", [True, False], ids=["stopped early", "at the last epoch"])
+def test_a_finished_fit_is_not_done_again(with_valid, tmp_path):
+    valid, chosen = (bags(30, seed=9) if with_valid else None), settings(max_epochs=40)
+    first, again = network(), network()
+    history = fit_network(first, response_loss, bags(40), valid, chosen, seed=5, checkpoint=tmp_path / "last.ckpt")
+
+    same = fit_network(again, interrupted_after(0), bags(40), valid, chosen, seed=5, checkpoint=tmp_path / "last.ckpt")
+
+    assert (len(history) < 40) == with_valid
+    assert same == history
+    assert torch.equal(weights(again), weights(first))
+
+
+def test_checkpoints_are_not_written_more_often_than_asked(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr("radnet.learning.fit.write_atomically", lambda path, write: written.append(path))
+
+    fit_network(network(), response_loss, bags(40), None, settings(), seed=5, checkpoint=tmp_path / "last.ckpt")
+
+    assert len(written) == 1  # at the end
+
+
+def test_the_logger_is_told_every_epoch_once_though_the_fit_was_interrupted(tmp_path):
+    chosen = settings(checkpoint_every_s=0, max_epochs=6)
+    options = {"seed": 5, "checkpoint": tmp_path / "last.ckpt"}
+    with pytest.raises(Interrupted):
+        fit_network(
+            network(), interrupted_after(17), bags(40), None, chosen, logger=csv_logger(tmp_path / "run"), **options
+        )
+
+    fit_network(network(), response_loss, bags(40), None, chosen, logger=csv_logger(tmp_path / "run"), **options)
+
+    with (tmp_path / "run" / "lightning" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["epoch"]) for row in rows] == [0, 1, 2, 3, 4, 5]
+    assert [int(row["step"]) for row in rows] == [4, 9, 14, 19, 24, 29]
+
+
 @pytest.mark.parametrize(
-    ("change", "message"), [({"max_epochs": 0}, "must be 1 or more"), ({"valid_share": 1.0}, "below 1")]
+    ("change", "message"),
+    [
+        ({"max_epochs": 0}, "must be 1 or more"),
+        ({"valid_share": 1.0}, "below 1"),
+        ({"checkpoint_every_s": -1}, "must be 0 or more, got -1"),
+    ],
 )
 def test_settings_that_cannot_be_are_refused(change, message):
     with pytest.raises(ValueError, match=message):

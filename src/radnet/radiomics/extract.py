@@ -3,13 +3,12 @@
 import hashlib
 import logging
 import math
-import multiprocessing
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
@@ -21,10 +20,19 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from radnet.cohort import FEATURE_KEYS, Cohort, Delineation, FeatureTable
-from radnet.imaging.preprocess import bounding_box, check_geometry, normalize, read_image, read_mask, resample
+from radnet.imaging.preprocess import (
+    bounding_box,
+    check_geometry,
+    is_dicom,
+    normalize,
+    read_image,
+    read_mask,
+    resample,
+)
 from radnet.imaging.region import air_mask, ring_mask
 from radnet.radiomics.settings import ExtractionSettings, feature_names
-from radnet.tables import file_hash, write_atomically
+from radnet.radiomics.workers import memory_share_gib, reason, work_through
+from radnet.tables import content_hash, write_atomically
 
 PAD_VOXELS = 5
 """Voxels kept around a region for filters to work on; pyradiomics' own number, and its features depend on it."""
@@ -96,20 +104,26 @@ def extract_cohort(
     *,
     engine: str = "pyradiomics",
     workers: int = 1,
+    limit_s: float | None = 600.0,
+    memory_gib: float | None = None,
     cache: Path,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> FeatureTable:
     """Measure every delineation of a cohort that has an image, in every region of the settings.
 
-    A lesion that cannot be measured is a row of NaN whose ``status`` is the reason; it stops no other. Each row is
-    stored in ``cache`` as soon as it is measured, under a key made of the contents of its files, so that a run that was
-    stopped goes on where it was, and a row is measured anew exactly when something that its values depend on changed.
+    A lesion that cannot be measured, takes too long, exhausts memory or crashes its process is a row of NaN whose
+    ``status`` is the reason; it stops no other. Each row is stored in ``cache`` as soon as it is measured, under a key
+    made of the contents of its files, so that a run that was stopped, even by ``kill -9``, goes on where it was, and a
+    row is measured anew exactly when something that its values depend on changed. What failed is tried again.
 
     Args:
         cohort: Whose lesions to measure; its features, if any, are not looked at.
         settings: How to measure.
         engine: Name out of ``ENGINES``.
-        workers: Processes to share the images among; 1 measures in this process.
+        workers: Processes to share the images among.
+        limit_s: Longest time for one row; what a scan costs to read is counted with its first. None measures in this
+            process, where nothing can be stopped.
+        memory_gib: Most memory of a process; None for its share of the machine's.
         cache: Folder of measured rows; created where it does not exist.
         progress: Called with rows done, rows in all, and which row it was.
 
@@ -120,9 +134,14 @@ def extract_cohort(
     Raises:
         ImportError: If the engine is not installed.
         ValueError: If there is no such engine, or no delineation has an image.
+        ChildProcessError: If no process can be started.
     """
     if workers < 1:
         raise ValueError(f"at least 1 worker is needed, got {workers}")
+    if limit_s is None and workers > 1:
+        raise ValueError(f"without a time limit there is one process, this one, and not {workers} workers")
+    if limit_s is not None and limit_s <= 0:
+        raise ValueError(f"the time limit of a lesion must be more than 0 s, got {limit_s:g}")
     made_by = f"{engine} {_engine(engine).version()}"
     hashes = _hashes(cohort, workers)
     if not hashes:
@@ -130,20 +149,28 @@ def extract_cohort(
     rows = _rows(cohort, settings, made_by, cache, hashes)
     measured: dict[tuple[str, ...], _Measured] = {}
 
-    def keep(results: Sequence[_Measured]) -> None:
-        for one in results:
-            measured[one.keys] = one
-            if progress is not None:
-                progress(len(measured), len(rows), " ".join(one.keys))
+    def keep(one: _Measured) -> None:
+        measured[one.keys] = one
+        if progress is not None:
+            progress(len(measured), len(rows), " ".join(one.keys))
 
-    keep([_Measured(row.keys, "ok", values) for row in rows if (values := _read_cached(row, settings)) is not None])
+    for row in rows:
+        if (values := _read_cached(row, settings)) is not None:
+            keep(_Measured(row.keys, "ok", values))
     waiting = [row for row in rows if row.keys not in measured]
     by_image: dict[Path | None, list[_Row]] = {}
     for row in waiting:
         by_image.setdefault(row.delineation.image, []).append(row)
     units = [sorted(unit, key=_mask_then_label) for unit in by_image.values()]
-    for results in _measured_units(units, settings, engine, workers):
-        keep(results)
+    measure = partial(_measure_unit, settings=settings, engine=_engine(engine))
+    if limit_s is None:
+        results: Iterable[_Measured] = (one for unit in units for one in measure(unit))
+    else:
+        memory_gib = memory_gib or memory_share_gib(workers)
+        failed = partial(_failed, settings=settings)
+        results = work_through(units, measure, failed, workers=workers, limit_s=limit_s, memory_gib=memory_gib)
+    for one in results:
+        keep(one)
     ordered = [measured[row.keys] for row in rows]
     return FeatureTable(_table(ordered, settings), _provenance(cohort, settings, engine, hashes))
 
@@ -179,9 +206,9 @@ def _hashes(cohort: Cohort, workers: int) -> dict[Path, str | None]:
 
 
 def _hash_or_nothing(path: Path) -> str | None:
-    """Hash a file; one that cannot be read gets its reason where it is read as an image."""
+    """Hash a file or a DICOM folder; one that cannot be read gets its reason where it is read as an image."""
     try:
-        return file_hash(path)
+        return content_hash(path)
     except OSError:
         return None
 
@@ -200,30 +227,15 @@ def _mask_then_label(row: _Row) -> tuple[str, str, int]:
     return str(row.delineation.mask), row.delineation.roi_name or "", row.delineation.label
 
 
-def _measured_units(
-    units: Sequence[list[_Row]], settings: ExtractionSettings, engine: str, workers: int
-) -> Iterator[list[_Measured]]:
-    if workers == 1 or len(units) < 2:
-        for unit in units:
-            yield _measure_unit(unit, settings, engine)
-        return
-    context = multiprocessing.get_context("spawn")  # a fork would copy the locks of running threads (ITK, BLAS)
-    pool = ProcessPoolExecutor(min(workers, len(units)), mp_context=context)
-    try:
-        futures: list[Future[list[_Measured]]] = [pool.submit(_measure_unit, unit, settings, engine) for unit in units]
-        for future in as_completed(futures):
-            yield future.result()
-    except BrokenProcessPool as error:
-        raise RuntimeError(
-            f"one of the {workers} worker processes was ended from outside, most often for want of memory; "
-            "what was measured is cached: start again, with fewer workers"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _mask_as_read(row: _Row) -> tuple[Path, str | None, int | None]:
+    """Return what is read at once: one region of a DICOM mask, all labels of another."""
+    one = row.delineation
+    assert one.mask is not None
+    return one.mask, one.roi_name, one.label if is_dicom(one.mask) else None
 
 
-def _measure_unit(unit: list[_Row], settings: ExtractionSettings, engine: str) -> list[_Measured]:
-    """Measure rows of one image, which is read once, as is each mask."""
+def _measure_unit(unit: list[_Row], settings: ExtractionSettings, engine: Engine) -> Iterator[_Measured]:
+    """Measure rows of one image, which is read once, as is each mask, and yield each as it is done."""
     image_path = unit[0].delineation.image
     assert image_path is not None
     with _one_thread():
@@ -231,44 +243,40 @@ def _measure_unit(unit: list[_Row], settings: ExtractionSettings, engine: str) -
             image = read_image(image_path)
             image = normalize(image, settings.normalize_scale) if settings.normalize else image
         except Exception as error:  # whatever is wrong with one file is the status of its rows, and stops no other
-            return [_failed(row, error, settings) for row in unit]
-        masks = groupby(unit, key=lambda row: (row.delineation.mask, row.delineation.roi_name))
-        return [one for _, rows in masks for one in _measure_mask(image, list(rows), settings, engine)]
+            yield from (_failed(row, reason(error), settings) for row in unit)
+            return
+        for _, rows in groupby(unit, key=_mask_as_read):
+            yield from _measure_mask(image, list(rows), settings, engine)
 
 
-def _measure_mask(image: sitk.Image, rows: list[_Row], settings: ExtractionSettings, engine: str) -> list[_Measured]:
+def _measure_mask(
+    image: sitk.Image, rows: list[_Row], settings: ExtractionSettings, engine: Engine
+) -> Iterator[_Measured]:
     delineation = rows[0].delineation
     assert delineation.mask is not None
     try:
-        if delineation.roi_name is not None:
-            raise ValueError(
-                f"{delineation.mask}: roi_name {delineation.roi_name} names a region of a DICOM file; radiomics needs "
-                "a mask in NIfTI, NRRD or MHA, and its label"
-            )
-        mask = read_mask(delineation.mask)
+        mask = read_mask(delineation.mask, image, delineation.roi_name, delineation.label)
         check_geometry(image, mask)
     except Exception as error:
-        return [_failed(row, error, settings) for row in rows]
-    return [_measure_row(image, mask, row, settings, engine) for row in rows]
+        yield from (_failed(row, reason(error), settings) for row in rows)
+        return
+    yield from (_measure_row(image, mask, row, settings, engine) for row in rows)
 
 
 def _measure_row(
-    image: sitk.Image, mask: sitk.Image, row: _Row, settings: ExtractionSettings, engine: str
+    image: sitk.Image, mask: sitk.Image, row: _Row, settings: ExtractionSettings, engine: Engine
 ) -> _Measured:
     try:
-        features = _measure_region(image, mask, row.delineation.label, row.region, settings, _engine(engine))
+        features = _measure_region(image, mask, row.delineation.label, row.region, settings, engine)
     except Exception as error:
-        return _failed(row, error, settings)
+        return _failed(row, reason(error), settings)
     values = np.array([features[name] for name in feature_names(settings)], dtype=np.float64)
     write_atomically(row.cached, lambda path: np.save(path, values))
     return _Measured(row.keys, "ok", values)
 
 
-def _failed(row: _Row, error: Exception, settings: ExtractionSettings) -> _Measured:
-    """Tell the fault in one line that names the mask's file, or the image's where the fault is told of it."""
-    told = " ".join(str(error).split()) or "no reason given"
-    if not isinstance(error, ValueError | OSError):
-        told = f"{type(error).__name__}: {told}"
+def _failed(row: _Row, told: str, settings: ExtractionSettings) -> _Measured:
+    """Tell the fault with the name of the mask's file, or of the image's where the fault is told of it."""
     files = [path for path in (row.delineation.image, row.delineation.mask) if path is not None]
     for path in files:
         told = told.replace(str(path), path.name)
@@ -280,13 +288,30 @@ def _failed(row: _Row, error: Exception, settings: ExtractionSettings) -> _Measu
 def _measure_region(
     image: sitk.Image, mask: sitk.Image, label: int, region: str, settings: ExtractionSettings, engine: Engine
 ) -> dict[str, float]:
-    """Measure a region of an image that is normalised already, where the settings want it."""
+    return engine.measure(*region_on_grid(image, mask, label, region, settings), settings)
+
+
+def region_on_grid(
+    image: sitk.Image, mask: sitk.Image, label: int, region: str, settings: ExtractionSettings
+) -> tuple[sitk.Image, sitk.Image]:
+    """Return the image and a region of a lesion on the grid they are measured on.
+
+    Args:
+        image: Normalised already, where the settings want it.
+        mask: On the same voxels of the world as the image.
+        label: Value of the lesion's voxels in the mask.
+        region: Out of ``REGIONS``.
+        settings: How to measure.
+
+    Raises:
+        ValueError: If the region cannot be measured, with the reason.
+    """
     pad_voxels = PAD_VOXELS if region == "lesion" else PAD_VOXELS + _ring_voxels(mask, settings)
     grid_image, grid_mask = resample(image, mask, label, settings.spacing_mm, pad_voxels, settings.interpolator)
     if region != "lesion":
         grid_mask = _ring(grid_image, grid_mask, region, settings)
     _check_measurable(grid_image, grid_mask, region, settings)
-    return engine.measure(grid_image, grid_mask, settings)
+    return grid_image, grid_mask
 
 
 def _ring_voxels(mask: sitk.Image, settings: ExtractionSettings) -> int:

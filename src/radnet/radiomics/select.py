@@ -32,7 +32,7 @@ class Uncorrelated(SelectorMixin, BaseEstimator):
 
     def fit(self, X: np.ndarray, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn's signature
         """Learn which columns to keep; X has shape (patients, features), complete and varying."""
-        r = np.abs(np.corrcoef(_values(self, X), rowvar=False))
+        r = np.atleast_2d(np.abs(np.corrcoef(_values(self, X), rowvar=False)))
         self.keep_ = np.ones(len(r), dtype=bool)
         for column in range(1, len(r)):
             self.keep_[column] = not np.any(r[column, :column][self.keep_[:column]] > self.limit)
