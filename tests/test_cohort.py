@@ -87,6 +87,21 @@ def test_a_second_reader_does_not_enter_the_matrix():
     assert FeatureTable(rows).lesion_matrix()["f"].tolist() == [1.0]
 
 
+def test_a_lone_reader_by_name_is_the_first_reader():
+    keys = [("P1", "L1", "lesion", "image", "JS", "b"), ("P1", "L1", "lesion", "image", "AK", "1")]
+    rows = pd.DataFrame(keys, columns=list(FEATURE_KEYS)).assign(status="ok", f=[1.0, 9.0])
+
+    assert FeatureTable(rows).lesion_matrix()["f"].tolist() == [9.0]
+    assert FeatureTable(rows.head(1)).lesion_matrix()["f"].tolist() == [1.0]
+
+
+def test_columns_do_not_depend_on_which_patients_are_kept():
+    keys = [("P1", "L1", "lesion", "CT", "1", "1"), ("P2", "L1", "lesion", "PET", "1", "1")]
+    table = FeatureTable(pd.DataFrame(keys, columns=list(FEATURE_KEYS)).assign(status="ok", f=[1.0, 2.0]))
+
+    assert list(table.of(["P2"]).lesion_matrix().columns) == list(table.lesion_matrix().columns) == ["f", "PET__f"]
+
+
 def test_a_region_that_was_not_measured_is_named(cohort):
     with pytest.raises(ValueError, match="the feature table has no region ring; it has lesion"):
         cohort.features.lesion_matrix(("lesion", "ring"))

@@ -5,12 +5,14 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from cohorts import make_cohort, write_cohort
+from radnet.cohort import Cohort
 from radnet.tables import METRIC_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,9 +24,16 @@ def radnet(*arguments, cwd):
 
 
 def command(*arguments, cwd):
-    environment = {**os.environ, "RADNET_CACHE": str(Path(cwd) / ".cache"), "WANDB_MODE": "offline"}
+    environment = {
+        **os.environ,
+        "PYTHONIOENCODING": "utf-8",
+        "RADNET_CACHE": str(Path(cwd) / ".cache"),
+        "WANDB_MODE": "offline",
+    }
     words = [sys.executable, *map(str, arguments)]
-    return subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        words, cwd=cwd, env=environment, capture_output=True, encoding="utf-8", timeout=300, check=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +73,55 @@ def test_the_same_seed_gives_the_same_file_of_predictions_in_a_new_process(train
     assert done.returncode == 0, done.stderr
     first, second = (pd.read_parquet(cwd / name / "predictions.parquet") for name in ("run", "again"))
     pd.testing.assert_frame_equal(first, second, check_exact=True)
+
+
+def test_a_clinical_model_is_trained_and_judged_without_a_lesion(cohort_folder, tmp_path):
+    clinical = "model.clinical=[age,lines_ge2,subtype]"
+
+    training = radnet(
+        "train",
+        "experiment=zhao_clinical",
+        "data=manifest",
+        f"data.root={cohort_folder}",
+        "output=run",
+        clinical,
+        cwd=tmp_path,
+    )
+    judged = radnet("evaluate", "run=run", cwd=tmp_path)
+
+    assert training.returncode == 0, training.stderr
+    assert judged.returncode == 0, judged.stderr
+    assert "zhao_clinical · held_out: AUC" in judged.stdout
+
+
+def test_a_frozen_model_is_judged_on_centres_it_has_not_seen_and_on_no_other(trained, tmp_path):
+    cwd, _ = trained
+    old = make_cohort(60, seed=1, held_out=20)
+    new = make_cohort(30, seed=5)
+    names = {one.id: f"N{one.id}" for one in new.patients}
+    strangers = [replace(one, id=names[one.id], centre="CD"[i % 2]) for i, one in enumerate(new.patients)]
+    rows = new.features.rows.assign(patient_id=new.features.rows["patient_id"].map(names))
+    rows = pd.concat([old.features.rows, rows], ignore_index=True)
+    folder = write_cohort(
+        Cohort(old.patients + tuple(strangers), replace(new.features, rows=rows)), tmp_path / "four centres"
+    )
+    typed = ["model=run/model", f"data.root={folder}", "output=held"]
+
+    judged = command(ROOT / "evaluate.py", *typed, "centres=[C,D]", cwd=cwd)
+    refused = command(ROOT / "evaluate.py", *typed, "centres=[A,C]", cwd=cwd)
+    scored = radnet("predict", "--model", "run/model", "--data", folder, "--out", "all.parquet", cwd=cwd)
+
+    assert judged.returncode == 0, judged.stderr
+    assert re.search(r"held_out: AUC 0\.\d{3} .* 10 of 30", judged.stdout)
+    assert "prevalence · training: 0.350" in judged.stdout
+    assert set(pd.read_csv(cwd / "held" / "metrics.csv")["centre"].dropna()) == {"C", "D"}
+    assert "Drift" in (cwd / "held" / "report.html").read_text()
+    assert refused.returncode == 1
+    assert "learned from centre A" in refused.stderr
+    assert scored.returncode == 0, scored.stderr
+    one = pd.read_parquet(cwd / "all.parquet").set_index("patient_id")["score"]
+    two = pd.read_parquet(cwd / "held" / "predictions.parquet").set_index("patient_id")["score"]
+    pd.testing.assert_series_equal(one.loc[two.index], two, rtol=1e-5)
 
 
 def test_two_prediction_files_of_anybodys_are_compared(tmp_path):
@@ -130,17 +188,20 @@ def test_a_table_with_faults_names_them_and_writes_nothing(tmp_path):
         (["train", "experiment=zhao_mpl"], 2, "did you mean zhao_mlp?"),
         (["train", "experiment=zhao_clinical", "data=manifest"], 1, "data=manifest needs data.root=FOLDER"),
         (["train", "experiment=zhao_clinical", "data=manifest", "data.root=nowhere"], 1, "nowhere: no such folder"),
-        (["evaluate"], 1, "predictions=FILE (or [A,B]), or run=RUN_FOLDER"),
+        (["evaluate"], 2, "predictions=FILE (or [A,B]), run=RUN_FOLDER, model=MODEL_FOLDER"),
         (["evaluate", "run=nowhere"], 1, "no run.json there"),
-        (["evaluate", "predictions=p.csv"], 1, "needs output=FOLDER"),
+        (["evaluate", "predictions=p.csv"], 2, "needs output=FOLDER"),
         (["evaluate", "predictions=p.csv", "output=o"], 1, "p.csv: no such file"),
         (["evaluate", "evaluation=binray"], 2, "did you mean binary?"),
         (["check", "nowhere"], 1, "a cohort is a folder with a clinical.csv"),
         (["extract", "nowhere", "--out", "f.parquet"], 1, "a cohort is a folder with a clinical.csv"),
-        (["simulate", "out", "--preset", "smal"], 1, "small"),
-        (["simulate", "out", "--set", "signl=1"], 1, "did you mean signal"),
-        (["simulate", "out", "--set", "signal"], 1, "--set takes KNOB=VALUE, got signal"),
+        (["simulate", "out", "--preset", "smal"], 2, "small"),
+        (["simulate", "out", "--set", "signl=1"], 2, "did you mean signal"),
+        (["simulate", "out", "--set", "signal"], 2, "--set takes KNOB=VALUE, got signal"),
         (["report", "nowhere"], 1, "nowhere"),
+        (["evaluate", "model=nowhere"], 2, "model=… needs data.root=FOLDER"),
+        (["evaluate", "model=nowhere", "data.root=x", "output=o"], 1, "nowhere: no model.json there"),
+        (["predict", "--model", "nowhere", "--data", "x", "--out", "p.parquet"], 1, "nowhere: no model.json there"),
         (["fly"], 2, "invalid choice"),
         ([], 2, "VERB"),
     ],

@@ -1,3 +1,4 @@
+import re
 import time
 
 import pytest
@@ -51,6 +52,38 @@ def test_a_mistyped_command_line_is_told_with_the_nearest_name(typed, message):
     assert time.monotonic() - start < 5
 
 
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("trainer.max_epoch=3", "trainer.max_epoch=3: there is no max_epoch in trainer; did you mean max_epochs?"),
+        ("sede=3", "sede=3: there is no sede; did you mean seed?"),
+        ("data.rot=x", "data.rot=x: there is no rot in data; did you mean root?"),
+        ("split=kfolds", "conf/split has no kfolds; did you mean kfold?"),
+    ],
+)
+def test_an_innocent_setting_beside_a_typo_is_not_blamed(typed, message):
+    with pytest.raises(ConfigFault) as fault:
+        load_config("train", ["experiment=zhao_mlp", "data.root=/data/x", "data=manifest", "endpoint.name=a", typed])
+
+    assert message in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("split.folds.n_folds=abc", "split.folds.n_folds is 'abc', expected int"),
+        ("trainer.learning_rate=abc", "trainer.learning_rate is 'abc', expected float"),
+        ("trainer.max_epochs=1.5", "trainer.max_epochs is 1.5, expected int"),
+        ("model.network.hidden=abc", "model.network.hidden is 'abc', expected a list of int"),
+        ("model.prepare.prune.limit=abc", "model.prepare.prune.limit is 'abc', expected float"),
+        ("model.clinical=age", "model.clinical is 'age', expected a list of str"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_named(typed, message):
+    with pytest.raises(ConfigFault, match=re.escape(message)):
+        load_config("train", ["experiment=zhao_mlp", typed])
+
+
 def test_a_key_added_by_force_is_checked_too():
     with pytest.raises(
         ConfigFault, match="model.clincal: radnet.predictors.deep.DeepPredictor takes no clincal; did you"
@@ -69,6 +102,12 @@ def test_a_key_added_by_force_is_checked_too():
             "model.prepare.scael has no _target_; did you mean scale?",
         ),
         ("model:\n  prepare:\n    scale:\n      with_men: true", "takes no with_men; did you mean with_mean?"),
+        ("split:\n  iner: null", "split.iner is read by nothing; did you mean inner?"),
+        ("split:\n  foldz:\n    n_folds: 3", "split.foldz is read by nothing; did you mean folds?"),
+        ("model:\n  prepare:\n    skale: null", "model.prepare.skale is read by nothing; did you mean scale?"),
+        ("data:\n  knobs:\n    signl: 1", "data.knobs.signl is read by nothing; did you mean signal?"),
+        ("name: ???", "the configuration lacks name"),
+        ("name: [", "zhao_mlp.yaml"),
         ("trainer:\n  max_epoch: 3", "takes no max_epoch; did you mean max_epochs?"),
         ("endpoint:\n  evnt: response", "takes no evnt; did you mean event?"),
         ("model:\n  network:\n    _target_: radnet.models.networks.RadiomicMLP", "did you mean RadiomicsMLP?"),
@@ -79,7 +118,8 @@ def test_a_typo_in_an_experiment_file_is_told_with_the_nearest_name(tmp_path, mo
 
     shutil.copytree(config_folder(), tmp_path / "conf")
     file = tmp_path / "conf" / "experiment" / "zhao_mlp.yaml"
-    file.write_text(file.read_text() + "\n" + line + "\n")
+    kept = file.read_text().replace("name: zhao_mlp\n", "") if line.startswith("name") else file.read_text()
+    file.write_text(kept + "\n" + line + "\n")
     monkeypatch.setattr("radnet.config.config_folder", lambda: tmp_path / "conf")
 
     with pytest.raises(ConfigFault) as fault:
@@ -98,9 +138,13 @@ def test_a_path_with_blanks_brackets_and_equals_signs_arrives_as_typed():
 
 
 def test_several_prediction_files_arrive_as_a_list():
-    config = load_config("evaluate", ["predictions=[a/x.csv,b/y.csv]", "output=out"])
+    config = load_config("evaluate", ["predictions=[a/x.csv, b/my file (1).csv]", "output=out"])
 
-    assert list(config.predictions) == ["a/x.csv", "b/y.csv"]
+    assert list(config.predictions) == ["a/x.csv", "b/my file (1).csv"]
+
+
+def test_a_model_folder_is_not_taken_for_a_choice_of_model():
+    assert load_config("evaluate", ["model=runs/a b/model"]).model_folder == "runs/a b/model"
 
 
 def test_an_endpoint_of_the_users_own_needs_no_file():

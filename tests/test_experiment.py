@@ -10,9 +10,10 @@ import yaml
 pytest.importorskip("torch", reason="training needs the extra train")
 
 from cohorts import make_cohort, write_cohort
+from radnet.cohort import Cohort, Delineation, Lesion, Patient
 from radnet.config import load_config
-from radnet.experiment import run_experiment, shuffle_outcomes
-from radnet.tables import read_lesion_predictions, read_predictions
+from radnet.experiment import _first_delineations, run_experiment, shuffle_outcomes
+from radnet.tables import contradictions, read_lesion_predictions, read_predictions
 
 FAST = ["trainer.max_epochs=6", "split.folds.n_folds=3", "split.inner.n_folds=2", "model.network.hidden=[16,8,4]"]
 
@@ -166,6 +167,55 @@ def test_patients_that_cannot_be_used_are_named_with_the_reason(tmp_path, monkey
     excluded = json.loads((finished / "run.json").read_text())["excluded"]
     assert excluded == {"P007": "outcome response unknown", "P004": "no measured lesion"}
     assert not {"P004", "P007"} & set(read_predictions(finished / "predictions.parquet")["patient_id"])
+
+
+def test_one_delineation_per_lesion_and_channel_is_measured():
+    delineations = (
+        Delineation("CT", "2", "1"),
+        Delineation("CT", "1", "2"),
+        Delineation("CT", "1", "1"),
+        Delineation("PET", "JS", "a"),
+    )
+    cohort = Cohort((Patient("P1", "A", lesions=(Lesion("L1", delineations=delineations),)),))
+
+    (lesion,) = _first_delineations(cohort).patients[0].lesions
+
+    assert [(one.channel, one.reader, one.repeat) for one in lesion.delineations] == [
+        ("CT", "1", "1"),
+        ("PET", "JS", "a"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "folds", "rows"),
+    [
+        (["split=leave_one_centre_out"], {"A", "B"}, 60),
+        (["split=bootstrap", "split.folds.n_folds=4"], {"1", "2", "3", "4"}, None),
+        (["split=kfold", "split.folds.n_folds=3", "split.folds.repeats=2"], {"1", "2", "3"}, 120),
+        (["split=centres", "split.held_out.centres=[B]", "split.folds.n_folds=3"], {"1", "2", "3"}, 30),
+    ],
+)
+def test_every_split_trains_and_judges(typed, folds, rows, cohort_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["experiment=zhao_clinical", "data=manifest", f"data.root={cohort_folder}", "output=out"]
+
+    finished = run_experiment(
+        load_config("train", [*words, "model.clinical=[age,lines_ge2]", "split.inner=null", *typed])
+    )
+
+    table = read_predictions(finished / "predictions.parquet")
+    judged = table[table["partition"] == "out_of_fold"]
+    assert set(judged["fold"]) == folds
+    assert rows is None or len(judged) == rows
+    assert contradictions(table) == []
+
+
+def test_a_cohort_that_cannot_be_learned_from_is_told_before_a_lesion_is_measured(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = write_cohort(Cohort(make_cohort(30, seed=1).patients), tmp_path / "no features")
+
+    with pytest.raises(ValueError, match="clinical.csv has no column aeg"):
+        run(folder, tmp_path / "out", "model.clinical=[aeg]")
 
 
 def test_a_folder_with_other_things_in_it_is_not_written_to(cohort_folder, tmp_path):

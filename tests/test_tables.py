@@ -1,7 +1,17 @@
+import re
+
 import pandas as pd
 import pytest
 
-from radnet.tables import TableFault, read_predictions, write_atomically, write_json
+from radnet.tables import (
+    LESION_PREDICTION_COLUMNS,
+    TableFault,
+    contradictions,
+    read_lesion_predictions,
+    read_predictions,
+    write_atomically,
+    write_json,
+)
 
 GOOD = {
     "endpoint": "response",
@@ -89,3 +99,63 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
 
     assert [one.name for one in tmp_path.iterdir()] == ["a.json"]
     assert '"old": 1' in path.read_text()
+
+
+def test_a_patient_held_out_and_learned_from_is_named(tmp_path):
+    rows = [
+        {**GOOD, "centre": "A"},
+        {**GOOD, "centre": "A", "partition": "apparent"},
+        {**GOOD, "centre": "B", "patient_id": "8"},
+    ]
+
+    faults = contradictions(read_predictions(csv(tmp_path, *rows)))
+
+    assert faults == ["model m, endpoint response: 1 patients are held out and also learned from, such as 007"]
+
+
+def test_the_same_id_at_another_centre_or_for_another_model_is_no_overlap(tmp_path):
+    rows = [
+        {**GOOD, "centre": "A"},
+        {**GOOD, "centre": "B", "partition": "apparent"},
+        {**GOOD, "model": "n", "partition": "apparent", "centre": "A"},
+    ]
+
+    assert contradictions(read_predictions(csv(tmp_path, *rows))) == []
+
+
+def test_what_r_writes_for_missing_is_missing_and_no_fold(tmp_path):
+    table = read_predictions(csv(tmp_path, {**GOOD, "fold": "NA", "repeat": "NA", "centre": "NA", "probability": "NA"}))
+
+    assert table.loc[0, ["fold", "repeat", "centre"]].tolist() == ["", "", ""]
+    assert table["probability"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            [{"partition": "out_of_fold", "fold": "1"}, {"partition": "out_of_fold", "fold": "2"}],
+            "two folds of one repeat",
+        ),
+        (
+            [{"model": "a"}, {"model": "b", "event": "0"}],
+            "1 patients have different outcomes in different rows, such as 007",
+        ),
+        (
+            [{"time": "3", "time_unit": "months"}, {"patient_id": "8", "time": "3", "time_unit": "days"}],
+            "found days, months",
+        ),
+        ([{"time": "3"}], "follow-up needs one time_unit .* found none"),
+    ],
+)
+def test_what_cannot_be_true_is_named(rows, message, tmp_path):
+    (fault,) = contradictions(read_predictions(csv(tmp_path, *({**GOOD, **row} for row in rows))))
+
+    assert re.search(message, fault)
+
+
+def test_a_clinical_model_has_no_lesion_rows(tmp_path):
+    path = tmp_path / "lesions.parquet"
+    pd.DataFrame({column: pd.Series(dtype=object) for column in LESION_PREDICTION_COLUMNS}).to_parquet(path)
+
+    assert read_lesion_predictions(path).empty

@@ -4,9 +4,14 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from radnet import __version__
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 EXTRAS = {
     "torch": "train",
@@ -23,6 +28,9 @@ EXTRAS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, 1 for a fault of the input (one message on stderr), 2 for wrong usage."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without our letters shall not end a run
     try:
         if given[:1] == ["train"]:
             return _train(given[1:])
@@ -55,8 +63,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
-    check = verbs.add_parser("check", help="read a cohort folder and list every fault of its tables")
+    check = verbs.add_parser("check", help="list every fault of a cohort folder: tables, images, masks")
     check.add_argument("folder", type=Path)
+    check.add_argument("--settings", help="extraction the lesions must be large enough for: a name in conf/radiomics")
+    check.add_argument("--endpoint", nargs="+", action="extend", default=[], help="names in conf/endpoint")
+    check.add_argument("--event", metavar="COLUMN", help="an outcome column of your own, 0 or 1")
+    check.add_argument("--time", metavar="COLUMN", help="its follow-up time")
+    check.add_argument("--time-unit", choices=("days", "months", "years"))
+    check.add_argument("--csv", type=Path, metavar="FILE", help="write the findings as a table too")
+    check.add_argument("--show", choices=("auto", "table", "lines"), default="auto", help="auto: a table on a terminal")
+    check.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     check.set_defaults(run=_check)
 
     simulate = verbs.add_parser("simulate", help="write a simulated cohort folder")
@@ -72,8 +88,19 @@ def _parser() -> argparse.ArgumentParser:
     extract.add_argument("--out", type=Path, required=True, metavar="features.parquet")
     extract.add_argument("--engine", default="pyradiomics")
     extract.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    extract.add_argument(
+        "--limit", type=float, default=600.0, metavar="SECONDS", help="longest time for one row; it is then left empty"
+    )
     extract.add_argument("--cache", type=Path, default=Path(os.environ.get("RADNET_CACHE", ".cache")) / "features")
     extract.set_defaults(run=_extract)
+
+    predict = verbs.add_parser("predict", help="score new patients with a model folder")
+    predict.add_argument("--model", type=Path, required=True, metavar="MODEL_FOLDER")
+    predict.add_argument("--data", type=Path, required=True, metavar="FOLDER")
+    predict.add_argument("--out", type=Path, required=True, metavar="predictions.parquet")
+    predict.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    predict.add_argument("--cache", type=Path, default=Path(os.environ.get("RADNET_CACHE", ".cache")) / "features")
+    predict.set_defaults(run=_predict)
 
     report = verbs.add_parser("report", help="write report.html anew from the tables of an evaluation")
     report.add_argument("folder", type=Path, metavar="METRICS_FOLDER")
@@ -111,7 +138,8 @@ def _evaluate(overrides: Sequence[str]) -> int:
     config = load_config("evaluate", overrides)
     from radnet.judgement import headline, judge
 
-    folder, assessment = judge(config)
+    drift = _score_held_out(config) if config.model_folder else None
+    folder, assessment = judge(config, drift)
     print("\n".join(headline(folder, assessment)))
     print(f"metrics: {folder / 'metrics.csv'}")
     print(f"report: {folder / 'report.html'}")
@@ -122,27 +150,84 @@ def _evaluate(overrides: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-def _check(options: argparse.Namespace) -> int:
-    from radnet.data.manifest import read_manifest
+def _score_held_out(config: "DictConfig") -> dict[str, object]:
+    """Score new centres with a model folder, point the evaluation at the table, and return the drift."""
+    from radnet.config import ConfigFault
+    from radnet.prediction import drift_lines, drift_summary, score, write_scored
 
-    cohort = read_manifest(options.folder)
-    lesions = [lesion for patient in cohort.patients for lesion in patient.lesions]
-    rows = sum(len(lesion.delineations) for lesion in lesions)
-    centres = sorted(set(cohort.centres))
-    print(f"{options.folder}: {len(cohort)} patients of {len(centres)} centres ({', '.join(centres[:8])})")
-    print(f"{len(lesions)} lesions, {rows} delineations; features measured: {'yes' if cohort.features else 'no'}")
-    print("the tables have no fault")
+    if config.predictions or config.run:
+        raise ConfigFault("model=… brings its own predictions: leave out predictions=… and run=…", True)
+    if not config.data.root or not config.output:
+        raise ConfigFault("model=… needs data.root=FOLDER, the cohort to judge it on, and output=FOLDER", True)
+    centres = [config.centres] if isinstance(config.centres, str) else config.centres
+    scored = score(
+        Path(config.model_folder),
+        Path(config.data.root),
+        Path(config.cache) / "features",
+        workers=config.workers or os.cpu_count() or 1,
+        centres=centres,
+        refuse_learned=True,
+    )
+    for row in scored.unscored.itertuples():
+        print(f"not scored: patient {row.patient_id} of centre {row.centre}: {row.reason}", file=sys.stderr)
+    config.predictions = str(write_scored(scored, Path(config.output)))
+    config.lesion_predictions = str(Path(config.output) / "lesion_predictions.parquet")
+    summary = drift_summary(scored)
+    print("\n".join(drift_lines(summary)))
+    return summary
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from radnet.prediction import score
+    from radnet.tables import write_table
+
+    scored = score(options.model, options.data, options.cache, workers=options.workers)
+    write_table(scored.predictions, options.out)
+    write_table(scored.lesions, options.out.with_name(f"{options.out.stem}_lesions{options.out.suffix}"))
+    for row in scored.unscored.itertuples():
+        print(f"not scored: patient {row.patient_id} of centre {row.centre}: {row.reason}", file=sys.stderr)
+    far = scored.predictions[scored.predictions["far_from_training"] == 1]
+    for row in far.itertuples():
+        told = f"distance {row.distance:.2f}" + (f", outside in {row.outside_training}" if row.outside_training else "")
+        print(f"far from the training patients: patient {row.patient_id}: {told}", file=sys.stderr)
+    print(f"{len(scored.predictions)} patients scored, {len(scored.unscored)} not, {len(far)} far: {options.out}")
     return 0
 
 
+def _check(options: argparse.Namespace) -> int:
+    from radnet.check import check_cohort, chosen_endpoints, findings_table, write_findings
+    from radnet.config import config_folder
+    from radnet.console import console, progress
+    from radnet.radiomics.settings import read_settings
+
+    endpoints = chosen_endpoints(options.folder, options.endpoint, options.event, options.time, options.time_unit)
+    named = config_folder() / "radiomics" / f"{options.settings}.yaml"
+    settings = read_settings(named if named.is_file() else Path(options.settings)) if options.settings else None
+    with progress("Reading images") as show:
+        found = check_cohort(options.folder, endpoints, settings, workers=options.workers, progress=show)
+    if options.csv:
+        write_findings(found.findings, options.csv)
+    if found.findings and (options.show == "table" or (options.show == "auto" and console.is_terminal)):
+        console.print(findings_table(found.findings))
+    else:
+        for one in found.findings:
+            print(f"{one.severity}: {one}", file=sys.stderr)
+    print(f"{options.folder}: {found.summary}")
+    return 1 if found.faults else 0
+
+
 def _simulate(options: argparse.Namespace) -> int:
+    from radnet.config import ConfigFault
     from radnet.console import progress
     from radnet.data.simulate import simulate, simulation_settings
 
     pairs = [knob.partition("=") for knob in options.knobs]
     if wrong := [name for name, equals, _ in pairs if not equals]:
-        raise ValueError(f"--set takes KNOB=VALUE, got {', '.join(wrong)}")
-    settings = simulation_settings(options.preset, **{name: value for name, _, value in pairs})
+        raise ConfigFault(f"--set takes KNOB=VALUE, got {', '.join(wrong)}", from_command_line=True)
+    try:
+        settings = simulation_settings(options.preset, **{name: value for name, _, value in pairs})
+    except (ValueError, TypeError) as error:
+        raise ConfigFault(str(error), from_command_line=True) from error
     with progress("Simulating lesions") as show:
         simulate(settings, options.folder, workers=options.workers, progress=show)
     print(f"cohort: {options.folder}")
@@ -162,7 +247,13 @@ def _extract(options: argparse.Namespace) -> int:
     cohort = read_manifest(options.folder)
     with progress("Measuring lesions") as show:
         features = extract_cohort(
-            cohort, settings, engine=options.engine, workers=options.workers, cache=options.cache, progress=show
+            cohort,
+            settings,
+            engine=options.engine,
+            workers=options.workers,
+            limit_s=options.limit,
+            cache=options.cache,
+            progress=show,
         )
     write_features(features, options.out)
     failed = features.rows[features.rows["status"] != "ok"]

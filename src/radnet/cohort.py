@@ -115,10 +115,14 @@ class FeatureTable:
     Attributes:
         rows: The columns of ``FEATURE_KEYS`` as strings, ``status`` (``ok`` or the reason of a failure), then features.
         provenance: Settings, engine and hashes the rows were made with.
+        channels: In order; the first has no prefix. A part of the table keeps those of the whole.
+        regions: In order, likewise.
     """
 
     rows: pd.DataFrame
     provenance: Mapping[str, object] = field(default_factory=dict)
+    channels: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if missing := [key for key in (*FEATURE_KEYS, "status") if key not in self.rows.columns]:
@@ -126,6 +130,9 @@ class FeatureTable:
         keys = list(self.rows[list(FEATURE_KEYS)].itertuples(index=False, name=None))
         if double := _doubles(keys):
             raise ValueError(f"feature rows stand twice: {double[:3]}")
+        for column, found in (("channels", self.channels), ("regions", self.regions)):
+            if not found:
+                object.__setattr__(self, column, tuple(dict.fromkeys(self.rows[column.removesuffix("s")])))
 
     @cached_property
     def names(self) -> list[str]:
@@ -135,27 +142,28 @@ class FeatureTable:
     def of(self, patient_ids: Iterable[str]) -> "FeatureTable":
         """Keep the rows of these patients."""
         keep = self.rows["patient_id"].isin(list(patient_ids))
-        return FeatureTable(self.rows.loc[keep].reset_index(drop=True), self.provenance)
+        return replace(self, rows=self.rows.loc[keep].reset_index(drop=True))
 
-    def lesion_matrix(self, regions: Sequence[str] = ("lesion",), reader: str = "1", repeat: str = "1") -> pd.DataFrame:
+    def lesion_matrix(self, regions: Sequence[str] = ("lesion",)) -> pd.DataFrame:
         """Return one row per lesion, indexed by (patient_id, lesion_id), NaN where a lesion could not be measured.
 
-        A region other than ``lesion`` becomes a prefix (``ring__original_glcm_Contrast``), a channel other than the
-        first of the table likewise (``PET__…``, ``PET__ring__…``).
+        Of several readers and repeats of a lesion those named 1 count, else the first of the table. A region other than
+        ``lesion`` becomes a prefix (``ring__original_glcm_Contrast``), a channel other than the first of the table
+        likewise (``PET__…``, ``PET__ring__…``).
         """
-        rows = self.rows
-        rows = rows[(rows["reader"] == reader) & (rows["repeat"] == repeat)]
-        channels = list(dict.fromkeys(self.rows["channel"]))
-        if absent := [region for region in regions if region not in set(rows["region"])]:
-            found = ", ".join(sorted(set(rows["region"]))) or "none"
+        if absent := [region for region in regions if region not in self.regions]:
+            found = ", ".join(sorted(self.regions)) or "none"
             raise ValueError(f"the feature table has no region {', '.join(absent)}; it has {found}")
+        rows = self.rows.assign(_later=(self.rows["reader"] != "1") * 2 + (self.rows["repeat"] != "1"))
+        rows = rows.sort_values("_later", kind="stable")
+        rows = rows.drop_duplicates(["patient_id", "lesion_id", "region", "channel"]).sort_index()
         index = pd.MultiIndex.from_frame(rows[["patient_id", "lesion_id"]].drop_duplicates())
         blocks = []
-        for channel in channels:
+        for channel in self.channels:
             for region in regions:
                 block = rows[(rows["channel"] == channel) & (rows["region"] == region)]
                 block = block.set_index(["patient_id", "lesion_id"])[self.names].reindex(index)
-                blocks.append(block.add_prefix(_prefix(channel, channels[0], region)))
+                blocks.append(block.add_prefix(_prefix(channel, self.channels[0], region)))
         return pd.concat(blocks, axis=1).astype(np.float64)
 
 

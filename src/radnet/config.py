@@ -19,10 +19,17 @@ from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError, YAMLError
 
-_REFUSALS = (HydraException, OmegaConfBaseException, ValueError, TypeError)  # what Hydra raises for a bad override
+_REFUSALS = (
+    HydraException,
+    OmegaConfBaseException,
+    YAMLError,
+    ValueError,
+    TypeError,
+)  # what Hydra raises for a bad override
 _HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
-_PATH_KEYS = ("data.root", "output", "run", "predictions", "lesion_predictions", "truth", "cache")
+_PATH_KEYS = ("data.root", "output", "run", "model_folder", "predictions", "lesion_predictions", "truth", "cache")
 
 
 class ConfigFault(ValueError):  # noqa: N818 - a fault of the user's configuration
@@ -42,7 +49,6 @@ class TrainConfig:
     data: Any = MISSING
     endpoint: Any = MISSING
     split: Any = MISSING
-    imaging: Any = MISSING
     radiomics: Any = MISSING
     model: Any = MISSING
     trainer: Any = MISSING
@@ -51,6 +57,7 @@ class TrainConfig:
     cache: str = MISSING
     workers: int = MISSING
     output: str | None = None
+    overwrite: bool = False
     shuffle_labels: bool = False
 
 
@@ -61,6 +68,11 @@ class EvaluateConfig:
     predictions: Any = None  # a file or a list of files
     lesion_predictions: str | None = None
     run: str | None = None
+    model_folder: str | None = None  # typed as model=FOLDER: a model judged on the patients of data.root
+    data: Any = None
+    centres: Any = None  # a list of centres of data.root, or all of them
+    cache: str = MISSING
+    workers: int = MISSING
     output: str | None = None
     truth: str | None = None
     evaluation: Any = field(default=MISSING)
@@ -82,16 +94,23 @@ def load_config(name: str, overrides: Sequence[str]) -> DictConfig:
     Raises:
         ConfigFault: If a key, an option or a value cannot be used, with the nearest name that can.
     """
+    if name == "evaluate":
+        overrides = [_not_a_group(override) for override in overrides]
     if name == "train" and not any(override.startswith("experiment=") for override in overrides):
         raise ConfigFault(f"choose an experiment: experiment={'|'.join(options('experiment'))}", from_command_line=True)
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
             config = compose(name, [_quoted(override) for override in overrides])
+            missing = sorted(str(key) for key in config if OmegaConf.is_missing(config, key))
+            if missing:
+                raise ConfigFault(f"the configuration lacks {', '.join(missing)}: name it in the experiment's file")
             OmegaConf.resolve(config)
+    except ConfigFault:
+        raise
     except _REFUSALS as error:
         raise _explained(error, name, overrides) from error
-    if faults := target_faults(config):
+    if faults := [*target_faults(config), *_unread_keys(config, name)]:
         raise ConfigFault("the configuration has keys nothing reads:\n" + "\n".join(f"  - {one}" for one in faults))
     return config
 
@@ -141,6 +160,24 @@ def target_faults(config: DictConfig) -> list[str]:
     return list(_node_faults(plain, ""))
 
 
+def _unread_keys(config: DictConfig, name: str) -> Iterator[str]:
+    """Name keys of nodes without a target, which no signature checks: split, a model's steps, a simulation's knobs."""
+    if name != "train":
+        return
+    expected: dict[str, list[str]] = {"split": ["held_out", "folds", "inner"]}
+    for group, place in (("data", "knobs"), ("model", "prepare"), ("model", "steps")):
+        names: set[str] = set()
+        for file in (config_folder() / group).glob("[!_]*.yaml"):
+            node = OmegaConf.select(OmegaConf.load(file), place)
+            names |= {str(key) for key in node} if isinstance(node, DictConfig) else set()
+        expected[f"{group}.{place}"] = sorted(names)
+    for path, names_there in expected.items():
+        node = OmegaConf.select(config, path)
+        for key, value in node.items() if isinstance(node, DictConfig) else ():
+            if key not in names_there and (path == "split" or not isinstance(value, DictConfig)):
+                yield f"{path}.{key!s} is read by nothing; {_nearest(str(key), names_there)}"
+
+
 def _node_faults(node: object, path: str) -> Iterator[str]:
     if isinstance(node, list):
         for place, child in enumerate(node):
@@ -167,15 +204,36 @@ def _signature_faults(node: Mapping[Any, Any], path: str) -> Iterator[str]:
         return
     given = {str(key) for key in node} - _HYDRA_KEYS
     for key in sorted(given - set(accepted)):
-        yield f"{path}.{key}: {target} takes no {key}; {_nearest(key, accepted)}"
+        yield f"{path}.{key}: {target} takes no {key}; {_nearest(key, list(accepted))}"
+    for key in sorted(given & set(accepted)):
+        if expected := _wrong_kind(node[key], accepted[key]):
+            yield f"{path}.{key} is {node[key]!r}, expected {expected}"
     if not node.get("_partial_"):
         for key in sorted(set(required) - given):
             yield f"{path}: {target} needs {key}"
 
 
+_KINDS: Mapping[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
+
+
+def _wrong_kind(value: object, annotation: str) -> str:
+    """Return what a plain value should have been, by a signature's annotation; empty if it fits or cannot be told."""
+    kinds = [kind.strip() for kind in annotation.split("|")]
+    if annotation in ("Sequence[int]", "Sequence[str]"):
+        inner = annotation[9:-1]
+        fits = isinstance(value, list) and not any(_wrong_kind(one, inner) for one in value)
+        return "" if fits else f"a list of {inner}"
+    if isinstance(value, dict) or not set(kinds) <= {*_KINDS, "None"}:
+        return ""
+    if value is None:
+        return "" if "None" in kinds else annotation
+    fits = any(isinstance(value, _KINDS[kind]) for kind in kinds if kind != "None")
+    return "" if fits and (not isinstance(value, bool) or "bool" in kinds) else annotation
+
+
 @cache
-def _arguments(target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names a target accepts and those it requires.
+def _arguments(target: str) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    """Return the names a target accepts, each with its annotation, and those it requires.
 
     radnet's own targets are read from source, since importing one may load torch and Lightning for seconds.
     """
@@ -184,10 +242,10 @@ def _arguments(target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return _arguments_from_source(module, name)
     parameters = inspect.signature(getattr(import_module(module), name)).parameters.values()
     named = [one for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
-    return tuple(one.name for one in named), tuple(one.name for one in named if one.default is one.empty)
+    return {one.name: "" for one in named}, tuple(one.name for one in named if one.default is one.empty)
 
 
-def _arguments_from_source(module: str, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _arguments_from_source(module: str, name: str) -> tuple[Mapping[str, str], tuple[str, ...]]:
     spec = find_spec(module)
     if spec is None or spec.origin is None:
         raise ImportError(f"no module {module}")
@@ -202,50 +260,71 @@ def _arguments_from_source(module: str, name: str) -> tuple[tuple[str, ...], tup
         if isinstance(member, ast.FunctionDef) and member.name == "__init__":
             return _of_function(member, skip=1)
     entries = [one for one in node.body if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)]
-    names = tuple(one.target.id for one in entries if isinstance(one.target, ast.Name))
+    names = {one.target.id: ast.unparse(one.annotation) for one in entries if isinstance(one.target, ast.Name)}
     return names, tuple(name for name, one in zip(names, entries, strict=True) if one.value is None)
 
 
-def _of_function(node: ast.FunctionDef, skip: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    positional = [one.arg for one in (*node.args.posonlyargs, *node.args.args)]
-    keyword = [one.arg for one in node.args.kwonlyargs]
-    required = positional[skip : len(positional) - len(node.args.defaults)]
-    required += [one for one, default in zip(keyword, node.args.kw_defaults, strict=True) if default is None]
-    return tuple(positional[skip:] + keyword), tuple(required)
+def _of_function(node: ast.FunctionDef, skip: int) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    positional = [*node.args.posonlyargs, *node.args.args]
+    every = [*positional[skip:], *node.args.kwonlyargs]
+    names = {one.arg: ast.unparse(one.annotation) if one.annotation else "" for one in every}
+    required = [one.arg for one in positional[skip : len(positional) - len(node.args.defaults)]]
+    defaults = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+    return names, tuple(required + [one.arg for one, default in defaults if default is None])
+
+
+def _not_a_group(override: str) -> str:
+    """Spell ``model=FOLDER`` so that Hydra does not take it for a choice of conf/model, which is for training."""
+    return f"model_folder={override.removeprefix('model=')}" if override.startswith("model=") else override
 
 
 def _quoted(override: str) -> str:
     """Quote a path, so that spaces, brackets and = in it reach us as typed."""
     key, equals, value = override.partition("=")
-    if equals and key in _PATH_KEYS and value and value[0] not in "'\"[" and value != "null":
-        return f"{key}='" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-    return override
+    if not equals or key not in _PATH_KEYS or value in ("", "null") or value[0] in "'\"":
+        return override
+    if value.startswith("[") and value.endswith("]"):
+        return f"{key}=[{','.join(_as_string(one.strip()) for one in value[1:-1].split(','))}]"
+    return f"{key}={_as_string(value)}"
+
+
+def _as_string(value: str) -> str:
+    if value[:1] in ("'", '"'):
+        return value
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _explained(error: Exception, name: str, overrides: Sequence[str]) -> ConfigFault:
     """Turn Hydra's complaint into one message with the nearest names."""
     first = str(error).strip().splitlines()[0]
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return ConfigFault(f"{mark.name}, line {mark.line + 1}: cannot be read as YAML: {error.problem}")
     for override in overrides:
         key, equals, value = override.lstrip("+~").partition("=")
         if not equals:
             return ConfigFault(f"{override!r} is not understood: settings are typed as key=value", True)
         if (config_folder() / key).is_dir() and value not in options(key) and value != "null":
             return ConfigFault(f"{override}: conf/{key} has no {value}; {_nearest(value, options(key))}", True)
-    plain = [one for one in overrides if one.partition("=")[0] == "experiment"]
-    for override in [one for one in overrides if one not in plain]:
+    kept: list[str] = []
+    for override in sorted(overrides, key=lambda one: not (config_folder() / one.partition("=")[0]).is_dir()):
         try:
             with initialize_config_dir(str(config_folder()), version_base="1.3"):
-                compose(name, [*plain, _quoted(override)])
+                compose(name, [*kept, _quoted(override)])
         except _REFUSALS:
             key = override.lstrip("+~").partition("=")[0]
-            return ConfigFault(f"{override}: {_unknown_key(key, name, plain) or first}", True)
+            reason = None if override in kept else _unknown_key(key, name, kept)
+            if reason is None and override.startswith("experiment="):
+                break  # the experiment's own file is at fault
+            return ConfigFault(f"{override}: {reason or first}", True)
+        kept.append(_quoted(override))
     return ConfigFault(_without_hydra(first, error))
 
 
-def _unknown_key(key: str, name: str, experiment: list[str]) -> str | None:
+def _unknown_key(key: str, name: str, kept: list[str]) -> str | None:
     try:
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
-            node: Any = compose(name, experiment)
+            node: Any = compose(name, kept)
     except _REFUSALS:
         return None
     walked: list[str] = []

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-console = Console(stderr=True)
+console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
 Show = Callable[..., None]
 """Called as ``show(done, total)`` or ``show(done, total, what)``."""
 
@@ -20,8 +20,14 @@ class _Rate(ProgressColumn):
 @contextmanager
 def progress(title: str) -> Iterator[Show]:
     """Show a bar with count, rate and time left; nothing where stderr is no terminal but a line at the end."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[what]}"), console=console, transient=True) as bar:
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, TextColumn("{task.fields[what]}", markup=False), console=console, transient=True) as bar:
         task = bar.add_task(title, total=None, what="")
         count = [0, 0]
 
@@ -31,4 +37,4 @@ def progress(title: str) -> Iterator[Show]:
 
         yield show
     if count[1]:
-        console.print(f"{title}: {count[0]} of {count[1]}", highlight=False)
+        console.print(f"{title}: {count[0]} of {count[1]}", highlight=False, markup=False)

@@ -1,5 +1,6 @@
 """One experiment: cohort, features, split, folds, frozen model, and the prediction table all of it ends in."""
 
+import hashlib
 import os
 import platform
 import shutil
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -27,10 +29,10 @@ from radnet.data.split import Fold, shared_centre_fraction
 from radnet.evaluation.cutoff import Cutoff
 from radnet.predictors.base import Prediction, Predictor, measured_lesions
 from radnet.predictors.folder import save_model
+from radnet.predictors.rows import prediction_rows
 from radnet.radiomics.extract import extract_cohort
+from radnet.run_folder import History, RunFolder, new_folder
 from radnet.tables import (
-    LESION_PREDICTION_COLUMNS,
-    PREDICTION_COLUMNS,
     file_hash,
     write_atomically,
     write_json,
@@ -72,19 +74,28 @@ def run_experiment(config: DictConfig) -> Path:
     Everything learned is learned from training patients: each fold's model and its cut-off from that fold's, the
     frozen model's cut-off from out-of-fold scores.
 
+    A run that was interrupted goes on where it was, if ``config.output`` names its folder: fits that are done are not
+    done again, and one that was under way goes on from its last checkpoint.
+
     Returns:
         The run folder: config.yaml, run.json, predictions.parquet, lesion_predictions.parquet, train_log.csv, model/.
     """
-    folder = _run_folder(config)
+    run = RunFolder(config, {"versions": dict(versions()), "git_commit": _git_commit()})
+    folder = run.path
+    verb = "going on with" if run.resumed else "run:"
+    console.print(f"{verb} {folder}; if interrupted, go on with output={folder}", markup=False, soft_wrap=True)
     record = _Record()
     endpoint: Endpoint = build(config.endpoint)
     with record.stage("cohort"):
         root: Path = build(config.data)
+        run.agree("inputs", _input_hashes(root))
         cohort = _known(read_manifest(root, [endpoint]), endpoint, record)
+        _predictor(config, config.seed, run.checkpoint("model")).check(cohort)
         if config.shuffle_labels:
             cohort = shuffle_outcomes(cohort, endpoint.name, config.seed)
     with record.stage("features"):
         cohort = _with_features(cohort, config, record)
+        run.agree("features", {"sha256": _features_hash(cohort)})
     with record.stage("split"):
         held_out = build(config.split.held_out)(cohort, endpoint.name)
         development = cohort.where(lambda patient: patient.id not in set(held_out))
@@ -94,19 +105,20 @@ def run_experiment(config: DictConfig) -> Path:
     tables = _Tables(endpoint, config.name)
     rule = build(config.cutoff)
     with record.stage("folds"), threadpool_limits(1):  # threaded sums change the last bits from run to run
-        scores = _cross_validate(config, development, folds, rule, tables)
+        scores = _cross_validate(config, development, folds, rule, tables, run)
     with record.stage("model"), threadpool_limits(1):
         cutoff = _fit_cutoff(rule, scores, development, endpoint.name)
-        model = _predictor(config, config.seed, folder).fit(development)
+        model = _predictor(config, config.seed, run.checkpoint("model"), folder).fit(development)
         tables.add(development, model.predict(development), "apparent", cutoff)
         if len(judged):
             tables.add(judged, model.predict(judged), "held_out", cutoff)
-        tables.log(model, "", "")
+        tables.log(getattr(model, "history", []), "", "")
         cutoffs = {"score": {"value": cutoff.value, "rule": cutoff.rule, "fitted_on": "out_of_fold"}}
-        save_model(folder / "model", model.frozen, development, endpoint, cutoffs)
+        save_model(folder / "model", model.frozen, development, endpoint, cutoffs, config.name)
     tables.write(folder)
-    _write_record(folder, config, root, record)
-    shutil.copytree(folder / "model", Path("checkpoints") / config.name / folder.name, dirs_exist_ok=True)
+    shutil.copytree(folder / "model", new_folder(Path("checkpoints") / config.name), dirs_exist_ok=True)
+    _write_record(run, config, root, record)
+    run.finish()
     return folder
 
 
@@ -140,30 +152,15 @@ class _Tables:
         fold: str = "",
         repeat: str = "",
     ) -> None:
-        name = self.endpoint.name
-        common = {
-            "endpoint": name,
-            "model": self.model,
-            "partition": partition,
-            "fold": fold,
-            "repeat": repeat,
-            "time_unit": self.endpoint.time_unit or "",
-            "cutoff": np.nan if cutoff is None else cutoff.value,
-        }
-        known = pd.DataFrame(
-            {"centre": cohort.centres, "event": cohort.events(name).astype(float), "time": cohort.times(name)},
-            index=pd.Index(cohort.ids, name="patient_id"),
+        value = None if cutoff is None else cutoff.value
+        patients, lesions = prediction_rows(
+            cohort, prediction, self.endpoint, self.model, partition, value, fold, repeat
         )
-        patients = known.join(prediction.patients).reset_index().assign(**common)
-        self.patients.append(patients[list(PREDICTION_COLUMNS)])
-        sites = {(one.id, lesion.id): lesion.site for one in cohort.patients for lesion in one.lesions}
-        lesions = prediction.lesions.reset_index().merge(known.reset_index(), on="patient_id").assign(**common)
-        keys = zip(lesions["patient_id"], lesions["lesion_id"], strict=True)
-        lesions["site"] = [sites.get(key, "") for key in keys]
-        self.lesions.append(lesions.reindex(columns=list(LESION_PREDICTION_COLUMNS)))
+        self.patients.append(patients)
+        self.lesions.append(lesions)
 
-    def log(self, model: Predictor, fold: str, repeat: str) -> None:
-        self.epochs += [{"fold": fold, "repeat": repeat, **epoch} for epoch in getattr(model, "history", [])]
+    def log(self, history: History, fold: str, repeat: str) -> None:
+        self.epochs += [{"fold": fold, "repeat": repeat, **epoch} for epoch in history]
 
     def write(self, folder: Path) -> None:
         order = ["held_out", "out_of_fold", "apparent"]
@@ -222,10 +219,15 @@ def _with_features(cohort: Cohort, config: DictConfig, record: _Record) -> Cohor
 
 
 def _first_delineations(cohort: Cohort) -> Cohort:
-    """Return the cohort as the first reader drew it first; further readers and repeats serve agreement studies."""
+    """Return the cohort with one delineation per lesion and channel: reader and repeat 1, or the first there is.
+
+    Further readers and repeats serve studies of agreement.
+    """
 
     def first(lesion: Lesion) -> Lesion:
-        return replace(lesion, delineations=tuple(d for d in lesion.delineations if (d.reader, d.repeat) == ("1", "1")))
+        ordered = sorted(lesion.delineations, key=lambda one: (one.reader != "1", one.repeat != "1"))
+        by_channel = {one.channel: one for one in reversed(ordered)}
+        return replace(lesion, delineations=tuple(one for one in lesion.delineations if one is by_channel[one.channel]))
 
     patients = (replace(one, lesions=tuple(first(lesion) for lesion in one.lesions)) for one in cohort.patients)
     return Cohort(tuple(patients))
@@ -244,10 +246,18 @@ def _say_split(development: Cohort, judged: Cohort, endpoint: str, record: _Reco
         )
 
 
-def _predictor(config: DictConfig, seed: int, folder: Path | None = None) -> Predictor:
+def _features_hash(cohort: Cohort) -> str:
+    """Hash what the cohort's models read of its images, which may change while a run is interrupted."""
+    rows = pd.DataFrame() if cohort.features is None else cohort.features.rows
+    return hashlib.sha256(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes()).hexdigest()
+
+
+def _predictor(config: DictConfig, seed: int, checkpoint: Path, folder: Path | None = None) -> Predictor:
     """Build an untrained predictor; only the frozen model, the one with a run folder, reports to the logger."""
     changes: dict[str, Any] = {"seed": seed} if "seed" in config.model else {}
     predictor = build(config.model, **changes)
+    if "trainer" in config.model:
+        predictor.checkpoint = checkpoint
     if folder is not None and "logger" in config.model:
         predictor.logger = build(config.logger)(folder)
     return predictor
@@ -259,6 +269,7 @@ def _cross_validate(
     folds: Sequence[Fold],
     rule: Callable[[np.ndarray, np.ndarray], Cutoff],
     tables: _Tables,
+    run: RunFolder,
 ) -> pd.Series:
     """Fit and judge each fold with a cut-off of its own; return out-of-fold scores, averaged over repeats."""
     endpoint = tables.endpoint.name
@@ -271,63 +282,66 @@ def _cross_validate(
             train, test = development.select(fold.train), development.select(fold.test)
             cutoff = None
             if inner is not None:
-                inside = _out_of_fold_scores(config, train, inner(train, endpoint), seed)
+                inside = _out_of_fold_scores(config, train, inner(train, endpoint), seed, run, f"fold_{done + 1}")
                 cutoff = _fit_cutoff(rule, inside, train, endpoint)
-            model = _predictor(config, seed).fit(train)
-            prediction = model.predict(test)
+            prediction, history = run.once(f"fold_{done + 1}", partial(_fit_and_predict, config, seed, train, test))
             tables.add(test, prediction, "out_of_fold", cutoff, fold.name, fold.repeat)
-            tables.log(model, fold.name, fold.repeat)
+            tables.log(history, fold.name, fold.repeat)
             scores.append(prediction.patients["score"])
         show(len(folds), len(folds))
     return pd.concat(scores).groupby(level="patient_id").mean()
 
 
-def _out_of_fold_scores(config: DictConfig, cohort: Cohort, folds: Sequence[Fold], seed: int) -> pd.Series:
+def _out_of_fold_scores(
+    config: DictConfig, cohort: Cohort, folds: Sequence[Fold], seed: int, run: RunFolder, name: str
+) -> pd.Series:
     scores = []
     for place, fold in enumerate(folds, start=1):
-        model = _predictor(config, seed + place).fit(cohort.select(fold.train))
-        scores.append(model.predict(cohort.select(fold.test)).patients["score"])
+        train, test = cohort.select(fold.train), cohort.select(fold.test)
+        fit = partial(_fit_and_predict, config, seed + place, train, test)
+        prediction, _ = run.once(f"{name}_inner_{place}", fit)
+        scores.append(prediction.patients["score"])
     return pd.concat(scores).groupby(level="patient_id").mean()
+
+
+def _fit_and_predict(
+    config: DictConfig, seed: int, train: Cohort, test: Cohort, checkpoint: Path
+) -> tuple[Prediction, History]:
+    model = _predictor(config, seed, checkpoint).fit(train)
+    return model.predict(test), getattr(model, "history", [])
 
 
 def _fit_cutoff(
     rule: Callable[[np.ndarray, np.ndarray], Cutoff], scores: pd.Series, cohort: Cohort, endpoint: str
 ) -> Cutoff:
-    return rule(cohort.events(endpoint), scores.loc[cohort.ids].to_numpy())
+    judged = cohort.select(scores.index)  # a bootstrap may leave some patients in every sample
+    return rule(judged.events(endpoint), scores.loc[judged.ids].to_numpy())
 
 
-def _run_folder(config: DictConfig) -> Path:
-    moment = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
-    folder = Path(config.output) if config.output else Path("runs") / config.name / moment
-    if folder.exists() and any(folder.iterdir()) and not (folder / "run.json").is_file():
-        raise ValueError(f"output={folder} is not empty and no earlier run: choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _input_hashes(root: Path) -> dict[str, str]:
+    names = ("clinical.csv", "lesions.csv", "features.parquet")
+    return {name: file_hash(root / name) for name in names if (root / name).is_file()}
 
 
-def _write_record(folder: Path, config: DictConfig, root: Path, record: _Record) -> None:
+def _write_record(run: RunFolder, config: DictConfig, root: Path, record: _Record) -> None:
     text = OmegaConf.to_yaml(config, resolve=True)
-    write_atomically(folder / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
-    inputs = {
-        name: file_hash(root / name)
-        for name in ("clinical.csv", "lesions.csv", "features.parquet")
-        if (root / name).is_file()
-    }
+    write_atomically(run.path / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
     write_json(
         {
             "experiment": config.name,
             "seed": config.seed,
             "shuffle_labels": config.shuffle_labels,
             "created": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "cohort": str(root.resolve()),
-            "input_sha256": inputs,
+            "cohort": os.path.relpath(root, run.path),
+            "input_sha256": _input_hashes(root),
             "counts": record.counts,
             "excluded": record.excluded,
-            "seconds": record.seconds,
+            "seconds": record.seconds,  # of the last start, where there was more than one
+            "resumed": run.resumed,
             "versions": versions(),
             "git_commit": _git_commit(),
         },
-        folder / "run.json",
+        run.path / "run.json",
     )
 
 

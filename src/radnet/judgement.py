@@ -1,22 +1,37 @@
 """From prediction tables to metrics, figures and a report; needs neither a model nor torch."""
 
 import json
+import os
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from radnet import __version__
-from radnet.config import build
+from radnet.config import ConfigFault, build
 from radnet.evaluation.assess import Assessment, EvaluationSettings, assess
 from radnet.report.html import write_report
-from radnet.tables import file_hash, read_lesion_predictions, read_predictions, write_json, write_table
+from radnet.tables import (
+    TableFault,
+    contradictions,
+    file_hash,
+    read_lesion_predictions,
+    read_predictions,
+    write_json,
+    write_table,
+)
 
 
-def judge(config: DictConfig) -> tuple[Path, Assessment]:
+def judge(config: DictConfig, drift: Mapping[str, Any] | None = None) -> tuple[Path, Assessment]:
     """Evaluate prediction files, or the predictions of a run, as configured.
+
+    Args:
+        config: An evaluation.
+        drift: What is known of how these patients differ from a model's training patients, for the report.
 
     Returns:
         The folder written (metrics.csv, figures/, evaluation.json, report.html) and what is in it. Messages of
@@ -29,6 +44,8 @@ def judge(config: DictConfig) -> tuple[Path, Assessment]:
     key = ["endpoint", "model", "partition", "fold", "repeat", "patient_id"]
     if predictions.duplicated(key).any():
         raise ValueError(f"{', '.join(map(str, files))}: the same patient, model and fold stand in two of the files")
+    if faults := contradictions(predictions):
+        raise TableFault(", ".join(map(str, files)), faults)
     if lesion_file is not None:
         read_lesion_predictions(lesion_file)
     assessment = assess(predictions, settings)
@@ -41,10 +58,11 @@ def judge(config: DictConfig) -> tuple[Path, Assessment]:
             "created": datetime.now().astimezone().isoformat(timespec="seconds"),
             "evaluation": OmegaConf.to_container(config.evaluation),
             "inputs": [
-                {"path": str(file), "sha256": file_hash(file), "rows": len(table)}
+                {"path": os.path.relpath(file, output), "sha256": file_hash(file), "rows": len(table)}
                 for file, table in zip(files, tables, strict=True)
             ],
-            "truth": _truth(config, run),
+            "truth": _truth(config, run, output),
+            "drift": drift,
             "messages": assessment.messages,
             "run": run,
         },
@@ -64,9 +82,10 @@ def headline(output: Path, assessment: Assessment) -> list[str]:
     lines = []
     for row in table.sort_values("partition", key=lambda column: column.map(order), kind="stable").itertuples():
         name = {"auc": "AUC", "c_index": "C-index"}[row.metric]
+        interval = "no interval" if np.isnan(row.lower) else f"{row.lower:.3f} to {row.upper:.3f}"
         lines.append(
-            f"{row.endpoint} · {row.model} · {row.partition}: {name} {row.estimate:.3f} "
-            f"({row.lower:.3f} to {row.upper:.3f}), {row.n_event:.0f} of {row.n:.0f} with the event [{row.method}]"
+            f"{row.endpoint} · {row.model} · {row.partition}: {name} {row.estimate:.3f} ({interval}), "
+            f"{row.n_event:.0f} of {row.n:.0f} with the event [{row.method}]"
         )
     truth = json.loads((output / "evaluation.json").read_text(encoding="utf-8"))["truth"]
     return lines + (_planted(truth) if truth else [])
@@ -86,29 +105,50 @@ def _inputs(config: DictConfig) -> tuple[list[Path], Path | None, dict[str, Any]
     given = config.predictions
     lesion_file = Path(config.lesion_predictions) if config.lesion_predictions else None
     if (given is None) == (config.run is None):
-        raise ValueError("name what to evaluate: predictions=FILE (or [A,B]), or run=RUN_FOLDER, one of the two")
+        raise ConfigFault(
+            "name what to evaluate, one of: predictions=FILE (or [A,B]), run=RUN_FOLDER, "
+            "model=MODEL_FOLDER data.root=FOLDER",
+            from_command_line=True,
+        )
     if config.run is not None:
         folder = Path(config.run)
         if not (folder / "run.json").is_file():
             raise FileNotFoundError(f"run={folder}: no run.json there; a run is a folder that train.py wrote")
-        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        run = _read_json(folder / "run.json", "cohort")
         output = Path(config.output) if config.output else folder / "evaluation"
         return [folder / "predictions.parquet"], folder / "lesion_predictions.parquet", run, output
     if not config.output:
-        raise ValueError("predictions=… needs output=FOLDER, where metrics.csv and report.html go")
+        raise ConfigFault("predictions=… needs output=FOLDER, where metrics.csv and report.html go", True)
     files = [Path(one) for one in ([given] if isinstance(given, str) else given)]
     return files, lesion_file, None, Path(config.output)
 
 
-def _truth(config: DictConfig, run: dict[str, Any] | None) -> dict[str, Any] | None:
+def _truth(config: DictConfig, run: dict[str, Any] | None, output: Path) -> dict[str, Any] | None:
     """Return what a simulated cohort planted: the AUCs no model should pass, and what a reader reaches."""
     path = Path(config.truth) if config.truth else None
-    if path is None and run is not None:
-        beside = Path(run["cohort"]) / "truth" / "truth.json"
+    root = Path(config.run) / run["cohort"] if run is not None else config.data.root
+    if path is None and root is not None:
+        beside = Path(root) / "truth" / "truth.json"
         path = beside if beside.is_file() else None
     if path is None:
         return None
     if not path.is_file():
         raise FileNotFoundError(f"truth={path}: no such file")
-    planted = json.loads(path.read_text(encoding="utf-8"))
-    return {"file": str(path)} | {name: value for name, value in planted.items() if name.endswith("_auc")}
+    planted = _read_json(path, "oracle_auc")
+    known = planted["oracle_auc"]
+    if not isinstance(known, dict) or not all(isinstance(one, dict) and "auc" in one for one in known.values()):
+        raise ValueError(f"{path}: its oracle_auc is not that of a simulated cohort: each needs an auc")
+    return {"file": os.path.relpath(path, output)} | {
+        name: value for name, value in planted.items() if name.endswith("_auc")
+    }
+
+
+def _read_json(path: Path, needed: str) -> dict[str, Any]:
+    """Read a JSON object that has a key; raise a ValueError that names the file otherwise."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: cannot be read as JSON: {error}") from error
+    if not isinstance(value, dict) or needed not in value:
+        raise ValueError(f"{path}: has no {needed}; it is not a file that radnet wrote")
+    return value

@@ -4,9 +4,11 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -63,6 +65,9 @@ METRIC_COLUMNS = (
     "method",
 )
 PARTITIONS = ("apparent", "out_of_fold", "held_out")
+MISSING = ("", "NA", "NaN", "nan", "N/A")
+"""Cells that mean: not known. R writes NA, pandas nan."""
+_LITERAL = ("endpoint", "model", "patient_id", "lesion_id")  # here NA is a name like another
 _TEXT = ("endpoint", "model", "partition", "fold", "repeat", "patient_id", "centre", "time_unit", "lesion_id", "site")
 _NUMBERS = ("event", "time", "score", "probability", "weight", "cutoff")
 
@@ -76,6 +81,70 @@ class TableFault(ValueError):  # noqa: N818 - a fault of the user's table, with 
         super().__init__(f"{where}: {len(self.faults)} {noun}\n" + "\n".join(f"  - {fault}" for fault in self.faults))
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing found in a user's files: where it stands, what it is, and how to mend it.
+
+    Control characters are told as escapes, so that no text of a table can steer the terminal it is shown on.
+
+    Attributes:
+        severity: A ``fault`` keeps the cohort from being read; a ``warning`` does not.
+        file: Path within the folder that was checked.
+        row: As in a spreadsheet, where the header is row 1; None where it is of the whole file.
+        patient: ``?`` where the row's cell is empty; empty where it is of no one patient.
+        lesion: Likewise.
+        found: What stands there, and what was expected.
+        fix: What to do.
+    """
+
+    severity: Literal["fault", "warning"]
+    file: str
+    row: int | None
+    patient: str
+    lesion: str
+    found: str
+    fix: str
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if isinstance(value := getattr(self, field.name), str):
+                object.__setattr__(self, field.name, printable(value))
+
+    def __str__(self) -> str:
+        who = [f"{noun} {name}" for noun, name in (("patient", self.patient), ("lesion", self.lesion)) if name]
+        where = self.file + ("" if self.row is None else f" row {self.row}") + (f" ({', '.join(who)})" if who else "")
+        return f"{where}: {self.found}; {self.fix}"
+
+
+def fault(file: str, found: str, fix: str, row: int | None = None, patient: str = "", lesion: str = "") -> Finding:
+    """Return a fault."""
+    return Finding("fault", file, row, patient, lesion, found, fix)
+
+
+def warning(file: str, found: str, fix: str, row: int | None = None, patient: str = "", lesion: str = "") -> Finding:
+    """Return a warning."""
+    return Finding("warning", file, row, patient, lesion, found, fix)
+
+
+def printable(text: str) -> str:
+    r"""Return text with its control characters as escapes.
+
+    Example:
+        >>> printable("P1\x1b[31m")
+        'P1\\x1b[31m'
+    """
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def did_you_mean(word: str, names: Sequence[str]) -> str:
+    """Return a hint for a name that is not there: the nearest there is, or else what there is."""
+    by_lower = {name.lower(): name for name in names}
+    close = get_close_matches(word.lower(), by_lower, n=1)
+    if close:
+        return f"did you mean {by_lower[close[0]]}?"
+    return f"it has {', '.join(names[:12])}" + (" …" if len(names) > 12 else "")
+
+
 def read_table(path: Path) -> pd.DataFrame:
     """Read a .parquet or .csv table; every cell of a .csv arrives as text, an empty one as the empty string."""
     if not path.is_file():
@@ -84,7 +153,7 @@ def read_table(path: Path) -> pd.DataFrame:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
         if path.name.endswith((".csv", ".csv.gz")):
-            return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+            return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
     except Exception as error:
         raise ValueError(f"{path}: cannot be read as a table: {error}") from error
     raise ValueError(f"{path}: a table is a .parquet or a .csv file")
@@ -128,6 +197,14 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def content_hash(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, or of those of a folder's files in the order of their names."""
+    if not path.is_dir():
+        return file_hash(path)
+    digests = [file_hash(one) for one in sorted(path.iterdir()) if one.is_file()]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
 def read_predictions(path: Path) -> pd.DataFrame:
     """Read a prediction table of the contract, ours or anybody's, and check it.
 
@@ -148,29 +225,73 @@ def read_predictions(path: Path) -> pd.DataFrame:
     )
 
 
+def contradictions(predictions: pd.DataFrame) -> list[str]:
+    """Name what cannot be true of prediction tables, of one or of several together.
+
+    A patient held out by a model and also learned from by it; one judged in two folds of a repeat; one whose event or
+    time differs between rows; an endpoint with times in two units, or in none.
+
+    Args:
+        predictions: As ``read_predictions`` gives them, of one file or of several.
+    """
+    key = ["endpoint", "model", "centre", "patient_id"]
+    held_out = predictions.loc[predictions["partition"] == "held_out", key].drop_duplicates()
+    learned = predictions.loc[predictions["partition"] != "held_out", key].drop_duplicates()
+    both = held_out.merge(learned, on=key)
+    faults = [
+        f"model {model}, endpoint {endpoint}: {len(rows)} patients are held out and also learned from, such as "
+        f"{', '.join(rows['patient_id'].head(5))}"
+        for (endpoint, model), rows in both.groupby(["endpoint", "model"])
+    ]
+    judged = predictions[predictions["partition"] == "out_of_fold"]
+    for (endpoint, model), rows in judged.groupby(["endpoint", "model"]):
+        twice = rows[rows.duplicated(["repeat", "centre", "patient_id"])]["patient_id"].unique()
+        if len(twice):
+            told = f"{len(twice)} patients are judged in two folds of one repeat, such as {', '.join(twice[:5])}"
+            faults.append(f"model {model}, endpoint {endpoint}: {told}")
+    for endpoint, rows in predictions.groupby("endpoint"):
+        units = set(rows.loc[rows["time"].notna(), "time_unit"])
+        if len(units) > 1 or "" in units:
+            named = ", ".join(sorted(unit or "none" for unit in units))
+            faults.append(f"endpoint {endpoint}: follow-up needs one time_unit (days, months or years), found {named}")
+        outcomes = rows[["centre", "patient_id", "event", "time"]].drop_duplicates()
+        differing = outcomes[outcomes.duplicated(["centre", "patient_id"])]["patient_id"].unique()
+        if len(differing):
+            told = f"{len(differing)} patients have different outcomes in different rows, such as "
+            faults.append(f"endpoint {endpoint}: {told}{', '.join(differing[:5])}")
+    return faults
+
+
 def read_lesion_predictions(path: Path) -> pd.DataFrame:
-    """Read a table of lesion scores and check it, as ``read_predictions`` does."""
+    """Read a table of lesion scores and check it, as ``read_predictions`` does; a clinical model's has no rows."""
     return _checked(
         read_table(path),
         path,
         LESION_PREDICTION_COLUMNS,
         ["endpoint", "model", "partition", "patient_id", "lesion_id", "event", "score"],
         ["endpoint", "model", "partition", "fold", "repeat", "patient_id", "lesion_id"],
+        may_be_empty=True,
     )
 
 
 def _checked(
-    table: pd.DataFrame, path: Path, columns: tuple[str, ...], required: list[str], key: list[str]
+    table: pd.DataFrame,
+    path: Path,
+    columns: tuple[str, ...],
+    required: list[str],
+    key: list[str],
+    may_be_empty: bool = False,
 ) -> pd.DataFrame:
     if missing := [column for column in required if column not in table.columns]:
         raise TableFault(path, [f"column {column} is missing" for column in missing])
-    if table.empty:
+    if table.empty and not may_be_empty:
         raise TableFault(path, ["the table has no rows"])
     table = table.reindex(columns=[*columns, *(column for column in table.columns if column not in columns)])
     faults: list[str] = []
     for column in columns:
         if column in _TEXT:
-            table[column] = table[column].astype(object).where(table[column].notna(), "").map(_as_text)
+            texts = table[column].astype(object).where(table[column].notna(), "").map(_as_text)
+            table[column] = texts if column in _LITERAL else texts.where(~texts.isin(MISSING), "")
         else:
             table[column] = _numbers(table[column], column, faults)
     faults += _row_faults(table, key)
@@ -180,7 +301,7 @@ def _checked(
 
 
 def _numbers(values: pd.Series, column: str, faults: list[str]) -> pd.Series:
-    blank = values.isna() | (values.astype(str).str.strip() == "")
+    blank = values.isna() | values.astype(str).str.strip().isin(MISSING)
     numbers = pd.to_numeric(values.where(~blank), errors="coerce").astype(float)
     wrong = ~blank & ~np.isfinite(numbers)
     faults += [f"row {row + 2}: {column} is {values.iloc[row]!r}, not a number" for row in np.flatnonzero(wrong)[:20]]

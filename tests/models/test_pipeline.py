@@ -53,3 +53,11 @@ def test_a_step_set_to_null_is_left_out():
 
 def test_clip_holds_values_within_its_limit():
     assert Clip(2.0).fit_transform(np.array([[-9.0, 1.0], [3.0, -1.5]])).tolist() == [[-2.0, 1.0], [2.0, -1.5]]
+
+
+def test_a_level_is_the_same_as_a_number_and_as_text():
+    encoder = ClinicalEncoder().fit(pd.DataFrame({"grade": [1.0, 2.0, "3b", 2.0]}, dtype=object))
+
+    assert encoder.get_feature_names_out() == ["grade_2", "grade_3b"]
+    assert encoder.transform(pd.DataFrame({"grade": [1.0, 2.0, 2.0]})).tolist() == [[0, 0], [1, 0], [1, 0]]
+    assert encoder.transform(pd.DataFrame({"grade": ["1", "2", "3b"]})).tolist() == [[0, 0], [1, 0], [0, 1]]

@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the network predictor needs the extra train")
 
+from dataclasses import replace
 from functools import partial
 
 from safetensors.torch import load_file
@@ -18,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from skops.io import get_untrusted_types
 
 from cohorts import make_cohort
-from radnet.cohort import Cohort, Endpoint, FeatureTable
+from radnet.cohort import Cohort, Endpoint, FeatureTable, Outcome
 from radnet.learning.fit import TrainerSettings
 from radnet.learning.losses import response_loss
 from radnet.models.networks import RadiomicsMLP
@@ -94,6 +95,25 @@ def test_the_outcome_of_a_patient_judged_changes_no_score(make):
     )
 
     pd.testing.assert_frame_equal(model.predict(test).patients, model.predict(unknown).patients)
+
+
+@EVERY
+def test_censored_patients_are_not_taken_for_patients_without_the_event(make):
+    cohort = make_cohort(60, seed=1)
+    followed = [
+        replace(one, outcomes={"response": Outcome(one.outcomes["response"].event, 3.0)}) for one in cohort.patients
+    ]
+
+    with pytest.raises(ValueError, match="endpoint response has follow-up times, and this model learns yes or no"):
+        make().fit(Cohort(tuple(followed), cohort.features))
+
+
+@EVERY
+def test_one_class_alone_is_refused(make):
+    cohort = make_cohort(60, seed=1).where(lambda patient: patient.outcomes["response"].event)
+
+    with pytest.raises(ValueError, match="endpoint response: 20 of 20 patients had the event; both are needed"):
+        make().fit(cohort)
 
 
 @WITH_LESIONS

@@ -52,11 +52,12 @@ class ClinicalEncoder(TransformerMixin, BaseEstimator):
         self.fill_: dict[str, float | str] = {}
         self.levels_: dict[str, list[str]] = {}
         for column in self.columns_:
-            if pd.api.types.is_numeric_dtype(X[column]):
-                self.fill_[column] = float(X[column].median())
+            if holds_numbers(X[column]):
+                self.fill_[column] = float(X[column].astype(float).median())
             else:
-                self.fill_[column] = str(X[column].mode().iloc[0])
-                self.levels_[column] = sorted(map(str, X[column].dropna().unique()))
+                words = X[column].dropna().map(level_name)
+                self.fill_[column] = str(words.mode().iloc[0])
+                self.levels_[column] = sorted(words.unique())
         return self
 
     def transform(self, X: pd.DataFrame) -> np.ndarray:
@@ -65,8 +66,9 @@ class ClinicalEncoder(TransformerMixin, BaseEstimator):
             raise ValueError(f"clinical columns are {list(X.columns)}, trained on {self.columns_}")
         made = []
         for column in self.columns_:
-            values = X[column].where(X[column].notna(), self.fill_[column])
+            values = X[column].astype(object).where(X[column].notna(), self.fill_[column])
             if column in self.levels_:
+                values = values.map(level_name)
                 made += [(values == level).to_numpy(dtype=float) for level in self.levels_[column][1:]]
             else:
                 made.append(self._as_numbers(values))
@@ -83,6 +85,19 @@ class ClinicalEncoder(TransformerMixin, BaseEstimator):
     def _as_numbers(values: pd.Series) -> np.ndarray:
         numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float)
         if np.isnan(numbers).any():
-            wrong = values[np.isnan(numbers)].iloc[0]
-            raise ValueError(f"clinical column {values.name} held numbers in training and now holds {wrong!r}")
+            wrong = values[np.isnan(numbers)]
+            raise ValueError(
+                f"clinical column {values.name} held numbers in training and now holds {wrong.iloc[0]!r} "
+                f"(patient {wrong.index[0]})"
+            )
         return numbers
+
+
+def holds_numbers(column: pd.Series) -> bool:
+    """Return whether every known value of a clinical column is a number."""
+    return all(isinstance(value, int | float) for value in column.dropna())
+
+
+def level_name(value: object) -> str:
+    """Return a category as text; 2 and 2.0 are the same level."""
+    return f"{value:g}" if isinstance(value, int | float) else str(value)

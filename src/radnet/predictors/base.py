@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, get_args
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,10 @@ class Prediction:
 class Frozen(Protocol):
     """A fitted model: scores patients, and can be written to a folder."""
 
-    regions: tuple[str, ...]  # regions whose features it reads; empty for a clinical model
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Regions whose features it reads; empty for a clinical model."""
+        ...
 
     def predict(self, cohort: Cohort) -> Prediction:
         """Score every patient, those of unknown outcome too."""
@@ -48,7 +51,15 @@ class Predictor(Protocol):
     """
 
     endpoint: str
-    frozen: Frozen  # what ``fit`` left behind
+
+    @property
+    def frozen(self) -> Frozen:
+        """What ``fit`` left behind."""
+        ...
+
+    def check(self, cohort: Cohort) -> None:
+        """Raise a ValueError if it could not learn from this cohort, before any lesion is measured."""
+        ...
 
     def fit(self, train: Cohort, valid: Cohort | None = None) -> Self:
         """Learn from the patients of ``train`` whose outcome is known; ``valid`` may decide when to stop."""
@@ -117,3 +128,28 @@ def refuse_other_columns(found: Sequence[str], trained: Sequence[str]) -> None:
             f"({', '.join(missing[:3]) or 'none'}), {len(extra)} not known ({', '.join(extra[:3]) or 'none'}); "
             "extract with the model's own settings"
         )
+
+
+def refuse_cohort(cohort: Cohort, endpoint: str, clinical: Sequence[str]) -> None:
+    """Raise a ValueError if a model of yes or no cannot learn from a cohort.
+
+    Follow-up is refused rather than ignored: a patient censored early is not one without the event.
+    """
+    known = cohort.evaluable(endpoint)
+    if not np.isnan(known.times(endpoint)).all():
+        raise ValueError(
+            f"endpoint {endpoint} has follow-up times, and this model learns yes or no: who is censored early would "
+            "count as a no. Choose a binary endpoint, such as the event by a landmark that every patient has reached"
+        )
+    event = known.events(endpoint)
+    if event.all() or not event.any():
+        raise ValueError(
+            f"endpoint {endpoint}: {int(event.sum())} of {len(event)} patients had the event; both are needed"
+        )
+    known.clinical(clinical)
+
+
+def check_aggregate(aggregate: str) -> None:
+    """Raise a ValueError if there is no such rule."""
+    if aggregate not in get_args(Aggregate):
+        raise ValueError(f"aggregate={aggregate} is unknown; choose one of {', '.join(get_args(Aggregate))}")

@@ -1,6 +1,7 @@
 """A network trained by Lightning on radiomics features, with clinical values where the network takes them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -15,7 +16,7 @@ from radnet.learning.loggers import close
 from radnet.learning.module import Loss
 from radnet.models.pipeline import ClinicalEncoder, pipeline
 from radnet.models.pooling import Aggregate
-from radnet.predictors.base import Prediction, lesion_features
+from radnet.predictors.base import Prediction, check_aggregate, lesion_features, refuse_cohort
 from radnet.predictors.frozen_network import FrozenNetwork, clinical_matrix, prepared
 
 
@@ -33,6 +34,7 @@ class DeepPredictor:
         aggregate: Rule that pools the lesions of a patient.
         clinical: Columns of clinical.csv the network takes.
         logger: Receives each epoch's numbers.
+        checkpoint: File in which a fit keeps its last epoch, and from which it goes on after an interruption.
     """
 
     def __init__(
@@ -47,7 +49,9 @@ class DeepPredictor:
         aggregate: Aggregate = "mean",
         clinical: Sequence[str] = (),
         logger: Logger | None = None,
+        checkpoint: Path | None = None,
     ) -> None:
+        check_aggregate(aggregate)
         self.endpoint = endpoint
         self.make_network = network
         self.loss = loss
@@ -58,7 +62,12 @@ class DeepPredictor:
         self.aggregate = aggregate
         self.clinical = tuple(clinical)
         self.logger = logger
+        self.checkpoint = checkpoint
         self.history: list[dict[str, float]] = []
+
+    def check(self, cohort: Cohort) -> None:
+        """Raise a ValueError if it could not learn from this cohort, before any lesion is measured."""
+        refuse_cohort(cohort, self.endpoint, self.clinical)
 
     def fit(self, train: Cohort, valid: Cohort | None = None) -> Self:
         """Learn from the patients of known outcome.
@@ -66,6 +75,7 @@ class DeepPredictor:
         Without ``valid``, a share of the training patients (``trainer.valid_share``), stratified by the event, decides
         when to stop; scaling and weights are then learned from the others.
         """
+        self.check(train)
         everybody = train = train.evaluable(self.endpoint)
         if valid is None:
             train, valid = self._set_aside(train)
@@ -78,7 +88,9 @@ class DeepPredictor:
             torch.manual_seed(self.seed)
             network = self.make_network(**sizes)
         checked = None if valid is None else self._bags(valid.evaluable(self.endpoint), encoder)
-        self.history = fit_network(network, self.loss, bags, checked, self.trainer, self.seed, self.logger)
+        self.history = fit_network(
+            network, self.loss, bags, checked, self.trainer, self.seed, self.logger, self.checkpoint
+        )
         if self.logger is not None:
             close(self.logger)
         self.frozen = FrozenNetwork(

@@ -6,7 +6,7 @@ from typing import Any, Self
 from radnet.cohort import Cohort
 from radnet.models.pipeline import ClinicalEncoder, pipeline
 from radnet.models.pooling import Aggregate
-from radnet.predictors.base import Prediction
+from radnet.predictors.base import Prediction, check_aggregate, refuse_cohort
 from radnet.predictors.frozen import FrozenPipeline, tabular_matrix
 
 
@@ -33,6 +33,7 @@ class TabularPredictor:
     ) -> None:
         if not clinical and not regions:
             raise ValueError("a tabular model needs clinical columns, regions with features, or both")
+        check_aggregate(aggregate)
         self.endpoint = endpoint
         self.steps = pipeline(steps)
         self.clinical = tuple(clinical)
@@ -40,8 +41,13 @@ class TabularPredictor:
         self.aggregate = aggregate
         self.calibrated = calibrated
 
+    def check(self, cohort: Cohort) -> None:
+        """Raise a ValueError if it could not learn from this cohort, before any lesion is measured."""
+        refuse_cohort(cohort, self.endpoint, self.clinical)
+
     def fit(self, train: Cohort, valid: Cohort | None = None) -> Self:  # noqa: ARG002 - nothing here stops early
         """Learn from the patients of known outcome."""
+        self.check(train)
         train = train.evaluable(self.endpoint)
         encoder = ClinicalEncoder().fit(train.clinical(self.clinical)) if self.clinical else None
         matrix, _ = tabular_matrix(train, self.clinical, encoder, self.regions, self.aggregate)

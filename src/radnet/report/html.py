@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from radnet.report.charts import charts
+from radnet.report.drift import drift_tables
 from radnet.report.headline import headlines
 from radnet.report.performance import centre_tables, comparison_tables, performance_tables
 from radnet.report.provenance import messages, provenance_tables
@@ -45,6 +46,7 @@ def write_report(folder: Path) -> Path:
             performance=performance_tables(evaluation),
             centres=centre_tables(evaluation),
             comparisons=comparison_tables(evaluation),
+            drift=drift_tables(evaluation),
             charts=charts(evaluation, folder / "figures"),
             provenance=provenance_tables(evaluation),
             plotly=get_plotlyjs(),

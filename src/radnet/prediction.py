@@ -1,0 +1,315 @@
+"""Scores of new patients by a frozen model: who can be scored, who is far from training, and what has drifted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from radnet.cohort import Cohort, Endpoint
+from radnet.console import progress
+from radnet.data.manifest import read_manifest
+from radnet.models.pipeline import level_name
+from radnet.predictors.base import measured_lesions
+from radnet.predictors.folder import ModelFolder, image_hashes, lesion_distance, load_model, patient_hash
+from radnet.predictors.rows import prediction_rows
+from radnet.radiomics.extract import extract_cohort
+from radnet.radiomics.settings import ExtractionSettings
+from radnet.tables import read_table, write_table
+
+_NOTABLE = 0.5  # a standardised difference called medium since Cohen 1988
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a frozen model says of a cohort.
+
+    Attributes:
+        model: The model as it was saved.
+        predictions: Rows of predictions.parquet, with ``distance`` (see ``lesion_distance``; the farthest lesion of a
+            patient), ``far_from_training`` (0 or 1) and ``outside_training`` (clinical columns with a value that
+            training did not have).
+        lesions: Rows of lesion_predictions.parquet.
+        unscored: patient_id, centre, reason.
+        drift: Per centre and feature the mean and SD in training and here, and their standardised difference.
+        prevalence: Per centre the share with the event and its Clopper-Pearson interval, beside training's.
+    """
+
+    model: ModelFolder
+    predictions: pd.DataFrame
+    lesions: pd.DataFrame
+    unscored: pd.DataFrame
+    drift: pd.DataFrame
+    prevalence: pd.DataFrame
+
+
+def score(
+    model_folder: Path,
+    root: Path,
+    cache: Path,
+    workers: int = 1,
+    centres: Sequence[str] | None = None,
+    refuse_learned: bool = False,
+) -> Scored:
+    """Score the patients of a cohort folder with a model folder.
+
+    Args:
+        model_folder: ``model/`` of a run.
+        root: Cohort folder; without the endpoint's columns its outcomes are unknown.
+        cache: Folder of measured lesions.
+        workers: Processes that measure lesions.
+        centres: Only these, or every one.
+        refuse_learned: Refuse the cohort if the model learned from any of its patients, images or centres: what is
+            judged must be new.
+
+    Raises:
+        ValueError: If the model cannot be loaded, its extraction settings are not those the features were measured
+            with, a centre is unknown, nobody can be scored, or the model learned from somebody here.
+    """
+    model = load_model(model_folder)
+    cohort = _of_centres(read_manifest(root, _endpoints(root, model.endpoint)), centres, root)
+    if refuse_learned:
+        _refuse_learned(cohort, model)
+    everybody = cohort
+    cohort = _measured(cohort, model, cache, workers)
+    cohort, unscored = _scorable(cohort, everybody, model)
+    prediction = model.model.predict(cohort)
+    patients, lesions = prediction_rows(
+        cohort, prediction, model.endpoint, model.card["name"], "held_out", model.cutoff
+    )
+    return Scored(
+        model=model,
+        predictions=patients.assign(**_far(cohort, model)),
+        lesions=lesions,
+        unscored=unscored,
+        drift=_drift(cohort, model),
+        prevalence=_prevalence(cohort, model),
+    )
+
+
+def _endpoints(root: Path, endpoint: Endpoint) -> list[Endpoint]:
+    """Return the endpoint if the cohort has its columns: new patients have no outcome yet."""
+    columns = read_table(root / "clinical.csv").columns if (root / "clinical.csv").is_file() else []
+    return [endpoint] if endpoint.event in columns and (endpoint.time is None or endpoint.time in columns) else []
+
+
+def _of_centres(cohort: Cohort, centres: Sequence[str] | None, root: Path) -> Cohort:
+    if centres is None:
+        return cohort
+    wanted = [str(centre) for centre in centres]
+    if unknown := [centre for centre in wanted if centre not in cohort.centres]:
+        raise ValueError(
+            f"{root}: no patient of centre {', '.join(unknown)}; it has {', '.join(sorted(set(cohort.centres)))}"
+        )
+    return cohort.where(lambda patient: patient.centre in wanted)
+
+
+def _refuse_learned(cohort: Cohort, model: ModelFolder) -> None:
+    card = model.card
+    faults = []
+    if same := sorted(set(cohort.centres) & set(card["centres"])):
+        faults.append(f"it learned from centre {', '.join(same)}: judge it on centres it has not seen (centres=[…])")
+    known = set(card["patients_sha256"])
+    if seen := [one.id for one in cohort.patients if patient_hash(one.centre, one.id) in known]:
+        faults.append(f"it learned from {len(seen)} of these patients, such as {', '.join(seen[:5])}")
+    if set(card["images_sha256"]) & image_hashes(cohort):
+        images = set(card["images_sha256"])
+        owners = [one.id for one in cohort.patients if image_hashes(Cohort((one,))) & images]
+        faults.append(f"it learned from the images of {len(owners)} of these patients, such as {', '.join(owners[:5])}")
+    if faults:
+        raise ValueError("refused: this model was trained on what it would be judged on\n  - " + "\n  - ".join(faults))
+
+
+def _measured(cohort: Cohort, model: ModelFolder, cache: Path, workers: int) -> Cohort:
+    """Return the cohort with features measured exactly as the model's were."""
+    if not model.model.regions:
+        return cohort
+    extraction = model.card["extraction"]
+    trained_with = extraction.get("fingerprint")
+    if cohort.features is not None:
+        found = cohort.features.provenance.get("fingerprint")
+        engines = {extraction.get("engine"), cohort.features.provenance.get("engine")}
+        if trained_with and found and (found != trained_with or len(engines) > 1):
+            raise ValueError(
+                "features.parquet was measured with other settings or another engine than the model's "
+                f"({extraction.get('engine')}, {extraction.get('settings')}): measure anew with the model's"
+            )
+        return cohort
+    if not trained_with:
+        raise ValueError(
+            "the model learned from a table of features made elsewhere, so images cannot be measured alike: "
+            "give the new patients' features.parquet, made in the same way"
+        )
+    settings = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in extraction["settings"].items()
+    }
+    with progress("Measuring lesions") as show:
+        features = extract_cohort(
+            cohort,
+            ExtractionSettings(**settings),  # type: ignore[arg-type]
+            engine=str(extraction["engine"]),
+            workers=workers,
+            cache=cache,
+            progress=show,
+        )
+    if features.provenance["fingerprint"] != trained_with:
+        raise ValueError("the model's extraction settings are not what its fingerprint says: train it anew")
+    return cohort.with_features(features)
+
+
+def _scorable(cohort: Cohort, everybody: Cohort, model: ModelFolder) -> tuple[Cohort, pd.DataFrame]:
+    reasons: dict[str, str] = {}
+    if model.model.regions:
+        measured = set(measured_lesions(cohort, model.model.regions).index.get_level_values("patient_id"))
+        assert cohort.features is not None
+        status = cohort.features.rows[cohort.features.rows["status"] != "ok"].groupby("patient_id")["status"].first()
+        reasons = {one: str(status.get(one, "no lesion")) for one in cohort.ids if one not in measured}
+    for column, known in model.card["clinical_schema"].items():
+        for one in cohort.patients:
+            if known["kind"] == "number" and isinstance(value := one.clinical.get(column), str):
+                reasons.setdefault(one.id, f"{column} is {value!r}, in training it was a number")
+    table = [
+        {"patient_id": one.id, "centre": one.centre, "reason": reasons[one.id]}
+        for one in everybody.patients
+        if one.id in reasons
+    ]
+    unscored = pd.DataFrame(table, columns=["patient_id", "centre", "reason"])
+    left = cohort.where(lambda patient: patient.id not in reasons)
+    if not len(left):
+        told = "; ".join(f"{row.patient_id}: {row.reason}" for row in unscored.head(5).itertuples())
+        raise ValueError(f"no patient can be scored ({told})")
+    return left, unscored
+
+
+def _far(cohort: Cohort, model: ModelFolder) -> Mapping[str, list[object]]:
+    distance = pd.Series(np.nan, index=cohort.ids)
+    far = pd.Series(0, index=cohort.ids)
+    distribution = model.card["training_distribution"]
+    if distribution:
+        lesions = measured_lesions(cohort, model.model.regions)
+        distance = lesion_distance(lesions, distribution).groupby(level="patient_id").max().loc[cohort.ids]
+        far = (distance > distribution["far_beyond"]).astype(int)
+    outside = _outside(cohort, model.card["clinical_schema"])
+    return {
+        "distance": distance.tolist(),
+        "far_from_training": [int(one or bool(names)) for one, names in zip(far, outside, strict=True)],
+        "outside_training": list(outside),
+    }
+
+
+def _outside(cohort: Cohort, schema: Mapping[str, Mapping[str, object]]) -> list[str]:
+    """Name the clinical columns in which a patient has a value that no training patient had."""
+
+    def strange(value: object, known: Mapping[str, object]) -> bool:
+        if value is None or value != value:
+            return False
+        if known["kind"] == "category":
+            return level_name(value) not in known["levels"]  # type: ignore[operator]
+        return not known["minimum"] <= float(value) <= known["maximum"]  # type: ignore[arg-type, operator]
+
+    return [
+        " ".join(column for column, known in schema.items() if strange(patient.clinical.get(column), known))
+        for patient in cohort.patients
+    ]
+
+
+def _drift(cohort: Cohort, model: ModelFolder) -> pd.DataFrame:
+    columns = [
+        "centre",
+        "feature",
+        "mean_training",
+        "sd_training",
+        "mean",
+        "sd",
+        "standardised_difference",
+        "n_lesions",
+    ]
+    distribution = model.card["training_distribution"]
+    if not distribution:
+        return pd.DataFrame(columns=columns)
+    lesions = measured_lesions(cohort, model.model.regions)[distribution["features"]]
+    centre_of = pd.Series(cohort.centres, index=cohort.ids)
+    centre = centre_of.loc[lesions.index.get_level_values("patient_id")].to_numpy()
+    mean, sd = (np.array(distribution[name], dtype=float) for name in ("mean", "sd"))
+    several = len(set(cohort.centres)) > 1
+    tables = []
+    for name in [*(["all"] if several else []), *sorted(set(cohort.centres))]:
+        here = lesions if name == "all" and several else lesions[centre == name]
+        pooled = np.sqrt((sd**2 + here.var(ddof=0).to_numpy()) / 2)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            difference = (here.mean().to_numpy() - mean) / pooled
+        values = (
+            name if name != "all" or not several else "",
+            here.columns,
+            mean,
+            sd,
+            here.mean(),
+            here.std(),
+            difference,
+        )
+        tables.append(pd.DataFrame(dict(zip(columns[:-1], values, strict=True))).assign(n_lesions=len(here)))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _prevalence(cohort: Cohort, model: ModelFolder) -> pd.DataFrame:
+    known = cohort.evaluable(model.endpoint.name)
+    rows = [("training", model.card["n_event"], model.card["n"])]
+    centres = sorted(set(known.centres))
+    for name in [*([""] if len(centres) > 1 else []), *centres]:
+        here = known.where(lambda patient, name=name: name in ("", patient.centre))  # type: ignore[misc]
+        rows.append((name, int(here.events(model.endpoint.name).sum()), len(here)))
+    intervals = [binomtest(events, n).proportion_ci(method="exact") if n else None for _, events, n in rows]
+    return pd.DataFrame(
+        [
+            {"centre": name, "prevalence": events / n, "lower": ci.low, "upper": ci.high, "n": n, "n_event": events}
+            for (name, events, n), ci in zip(rows, intervals, strict=True)
+            if ci is not None
+        ]
+    )
+
+
+def write_scored(scored: Scored, folder: Path) -> Path:
+    """Write predictions, lesion predictions, patients without a score, and drift; return the predictions' path."""
+    write_table(scored.predictions, folder / "predictions.parquet")
+    write_table(scored.lesions, folder / "lesion_predictions.parquet")
+    write_table(scored.unscored, folder / "tables" / "unscored.csv")
+    write_table(scored.drift, folder / "tables" / "drift.csv")
+    write_table(scored.prevalence, folder / "tables" / "prevalence.csv")
+    return folder / "predictions.parquet"
+
+
+def drift_summary(scored: Scored) -> dict[str, Any]:
+    """Return what a report tells of drift: prevalence, features beyond half a standard deviation, patients far away."""
+    features = []
+    for centre, table in scored.drift.groupby("centre", sort=False):
+        size = table["standardised_difference"].abs()
+        features.append(
+            {
+                "centre": centre,
+                "features": len(table),
+                "beyond_half": int((size > _NOTABLE).sum()),
+                "largest": str(table.loc[size.idxmax(), "feature"]),
+                "by": float(table.loc[size.idxmax(), "standardised_difference"]),
+            }
+        )
+    far = int(scored.predictions["far_from_training"].sum())
+    counts = {"scored": len(scored.predictions), "far": far, "unscored": len(scored.unscored)}
+    return {"prevalence": scored.prevalence.to_dict("records"), "features": features, "far": counts}
+
+
+def drift_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Return a drift summary as lines to print."""
+    lines = []
+    for one in summary["prevalence"]:
+        share = f"{one['prevalence']:.3f} ({one['lower']:.3f} to {one['upper']:.3f})"
+        lines.append(f"prevalence · {one['centre'] or 'all'}: {share}, {one['n_event']} of {one['n']}")
+    for one in summary["features"]:
+        lines.append(
+            f"drift · {one['centre'] or 'all'}: {one['beyond_half']} of {one['features']} features lie over half a "
+            f"standard deviation from training, most {one['largest']} ({one['by']:+.2f})"
+        )
+    far = summary["far"]
+    return [*lines, f"far from training: {far['far']} of {far['scored']} patients; not scored: {far['unscored']}"]
