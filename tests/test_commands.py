@@ -59,7 +59,7 @@ def test_train_then_evaluate_ends_in_metrics_and_a_report(trained):
     metrics = pd.read_csv(cwd / "run" / "evaluation" / "metrics.csv", keep_default_na=False)
     assert list(metrics.columns) == list(METRIC_COLUMNS)
     assert {"auc", "sensitivity", "specificity", "ppv", "npv", "accuracy", "cutoff"} <= set(metrics["metric"])
-    html = (cwd / "run" / "evaluation" / "report.html").read_text().lower()
+    html = (cwd / "run" / "evaluation" / "report.html").read_text(encoding="utf-8").lower()
     html = html[html.index("<main") :]
     assert html.index("held-out") < html.index("out-of-fold") < html.index("apparent")
 
@@ -115,7 +115,7 @@ def test_a_frozen_model_is_judged_on_centres_it_has_not_seen_and_on_no_other(tra
     assert re.search(r"held_out: AUC 0\.\d{3} .* 10 of 30", judged.stdout)
     assert "prevalence · training: 0.350" in judged.stdout
     assert set(pd.read_csv(cwd / "held" / "metrics.csv")["centre"].dropna()) == {"C", "D"}
-    assert "Drift" in (cwd / "held" / "report.html").read_text()
+    assert "Drift" in (cwd / "held" / "report.html").read_text(encoding="utf-8")
     assert refused.returncode == 1
     assert "learned from centre A" in refused.stderr
     assert scored.returncode == 0, scored.stderr
@@ -146,7 +146,7 @@ def test_two_prediction_files_of_anybodys_are_compared(tmp_path):
     assert done.returncode == 0, done.stderr
     metrics = pd.read_csv(tmp_path / "out" / "metrics.csv")
     assert set(metrics.loc[metrics["metric"] == "auc_difference", "method"]) == {"delong_paired"}
-    record = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    record = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
     assert [Path(one["path"]).name for one in record["inputs"]] == ["A.csv", "B.csv"]
 
 
@@ -240,7 +240,8 @@ def test_judging_and_measuring_load_no_torch(tmp_path):
     code = (
         "import sys\nfrom radnet.cli import main\n"
         "for words in (['check', 'nowhere'], ['extract', 'nowhere', '--out', 'f.parquet'], ['report', 'nowhere'],"
-        " ['evaluate', 'predictions=p.csv', 'output=o']): main(words)\n"
+        " ['evaluate', 'predictions=p.csv', 'output=o'],"
+        " ['train', 'experiment=zhao_mlp', 'trainer.max_epoch=3']): main(words)  # a typo costs no import\n"
         "import radnet.judgement, radnet.radiomics.extract, radnet.data.simulate\n"
         "print([name for name in ('torch', 'pytorch_lightning', 'monai', 'radiomics') if name in sys.modules])"
     )

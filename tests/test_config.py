@@ -1,5 +1,4 @@
 import re
-import time
 
 import pytest
 
@@ -43,13 +42,11 @@ def test_every_evaluation_composes(choice):
     ],
 )
 def test_a_mistyped_command_line_is_told_with_the_nearest_name(typed, message):
-    start = time.monotonic()
     with pytest.raises(ConfigFault) as fault:
         load_config("train", typed)
 
     assert message in str(fault.value)
     assert fault.value.from_command_line
-    assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,9 @@ def test_processes_that_never_begin_are_told_with_the_likely_cause(tmp_path):
         "list(work_through([['fine']], measure, failed, workers=1, limit_s=9, memory_gib=3))\n"
     )
 
-    ended = subprocess.run([sys.executable, script], env=with_tests(), capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, script], env=with_tests(), capture_output=True, encoding="utf-8", check=False
+    )
 
     assert ended.returncode == 1
     assert 'must do so under `if __name__ == "__main__":`' in ended.stderr.splitlines()[-1]
