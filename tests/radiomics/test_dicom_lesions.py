@@ -160,5 +160,5 @@ def test_radnet_extract_measures_both_lesions_of_a_patient(tmp_path, shared):
     assert table["status"].to_dict() == {"L1": "ok", "L2": "ok"}
     image = read_image(source / "image")
     for one, name in names.items():
-        volume_ml = sitk.GetArrayViewFromImage(read_mask(mask, image, name)).sum() * 1.95313**3 / 1000
+        volume_ml = sitk.GetArrayFromImage(read_mask(mask, image, name)).sum() * 1.95313**3 / 1000
         assert table.loc[one, "original_shape_VoxelVolume"] / 1000 == pytest.approx(volume_ml, rel=1e-6)
