@@ -6,11 +6,10 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,13 +24,13 @@ from radnet.cohort import Cohort, Endpoint, Lesion
 from radnet.config import build
 from radnet.console import console, progress
 from radnet.data.manifest import read_manifest
-from radnet.data.split import Fold, shared_centre_fraction
-from radnet.evaluation.cutoff import Cutoff
-from radnet.predictors.base import Prediction, Predictor, measured_lesions
+from radnet.data.split import shared_centre_fraction
+from radnet.predictors.base import History, Prediction, Predictor, measured_lesions
 from radnet.predictors.folder import save_model
+from radnet.predictors.nested import NestedPredictor, Place, fit_name
 from radnet.predictors.rows import prediction_rows
 from radnet.radiomics.extract import extract_cohort
-from radnet.run_folder import History, RunFolder, new_folder
+from radnet.run_folder import RunFolder, new_folder
 from radnet.tables import (
     file_hash,
     write_atomically,
@@ -90,7 +89,7 @@ def run_experiment(config: DictConfig) -> Path:
         root: Path = build(config.data)
         run.agree("inputs", _input_hashes(root))
         cohort = _known(read_manifest(root, [endpoint]), endpoint, record)
-        _predictor(config, config.seed, run.checkpoint("model")).check(cohort)
+        _predictor(config, (), None, folder).check(cohort)
         if config.shuffle_labels:
             cohort = shuffle_outcomes(cohort, endpoint.name, config.seed)
     with record.stage("features"):
@@ -101,19 +100,24 @@ def run_experiment(config: DictConfig) -> Path:
         development = cohort.where(lambda patient: patient.id not in set(held_out))
         judged = cohort.select(held_out)
         _say_split(development, judged, endpoint.name, record)
-        folds: list[Fold] = build(config.split.folds)(development, endpoint.name)
     tables = _Tables(endpoint, config.name)
-    rule = build(config.cutoff)
-    with record.stage("folds"), threadpool_limits(1):  # threaded sums change the last bits from run to run
-        scores = _cross_validate(config, development, folds, rule, tables, run)
+    with progress("Fitting folds") as show:
+        model = _nested(config, run, show)
+        with record.stage("folds"), threadpool_limits(1):  # threaded sums change the last bits from run to run
+            model.judge(development)
+    for judged_fold in model.out_of_fold:
+        fold = judged_fold.fold
+        test = development.select(fold.test)
+        tables.add(test, judged_fold.prediction, "out_of_fold", fold.name, fold.repeat)
+        tables.log(judged_fold.history, fold.name, fold.repeat)
     with record.stage("model"), threadpool_limits(1):
-        cutoff = _fit_cutoff(rule, scores, development, endpoint.name)
-        model = _predictor(config, config.seed, run.checkpoint("model"), folder).fit(development)
-        tables.add(development, model.predict(development), "apparent", cutoff)
-        if len(judged):
-            tables.add(judged, model.predict(judged), "held_out", cutoff)
-        tables.log(getattr(model, "history", []), "", "")
-        cutoffs = {"score": {"value": cutoff.value, "rule": cutoff.rule, "fitted_on": "out_of_fold"}}
+        model.freeze(development, checkpoint=run.checkpoint(fit_name(())))
+        tables.add(development, model.predict(development), "apparent")
+        if len(held_out):
+            tables.add(judged, model.predict(judged), "held_out")
+        tables.log(model.history, "", "")
+        assert model.cutoff is not None
+        cutoffs = {"score": {"value": model.cutoff.value, "rule": model.cutoff.rule, "fitted_on": "out_of_fold"}}
         save_model(folder / "model", model.frozen, development, endpoint, cutoffs, config.name)
     tables.write(folder)
     shutil.copytree(folder / "model", new_folder(Path("checkpoints") / config.name), dirs_exist_ok=True)
@@ -148,14 +152,10 @@ class _Tables:
         cohort: Cohort,
         prediction: Prediction,
         partition: str,
-        cutoff: Cutoff | None,
         fold: str = "",
         repeat: str = "",
     ) -> None:
-        value = None if cutoff is None else cutoff.value
-        patients, lesions = prediction_rows(
-            cohort, prediction, self.endpoint, self.model, partition, value, fold, repeat
-        )
+        patients, lesions = prediction_rows(cohort, prediction, self.endpoint, self.model, partition, fold, repeat)
         self.patients.append(patients)
         self.lesions.append(lesions)
 
@@ -252,70 +252,26 @@ def _features_hash(cohort: Cohort) -> str:
     return hashlib.sha256(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes()).hexdigest()
 
 
-def _predictor(config: DictConfig, seed: int, checkpoint: Path, folder: Path | None = None) -> Predictor:
-    """Build an untrained predictor; only the frozen model, the one with a run folder, reports to the logger."""
+def _nested(config: DictConfig, run: RunFolder, show: Callable[[int, int, str], None]) -> NestedPredictor:
+    """Build the configured predictor within the folds of the split, and within these the folds that fit cut-offs."""
+
+    def make(place: Place, checkpoint: Path | None) -> Predictor:
+        return _predictor(config, place, checkpoint, run.path)
+
+    levels = [build(one) for one in (config.split.folds, config.split.inner) if one is not None]
+    return NestedPredictor(make, levels, build(config.cutoff), run.once, progress=show)
+
+
+def _predictor(config: DictConfig, place: Place, checkpoint: Path | None, folder: Path) -> Predictor:
+    """Build an untrained predictor; only the one that learns from everybody reports to the logger."""
+    seed = config.seed + sum(number * step for number, step in zip(place, (1000, 1), strict=False))
     changes: dict[str, Any] = {"seed": seed} if "seed" in config.model else {}
     predictor = build(config.model, **changes)
     if "trainer" in config.model:
         predictor.checkpoint = checkpoint
-    if folder is not None and "logger" in config.model:
+    if place == () and "logger" in config.model:
         predictor.logger = build(config.logger)(folder)
     return predictor
-
-
-def _cross_validate(
-    config: DictConfig,
-    development: Cohort,
-    folds: Sequence[Fold],
-    rule: Callable[[np.ndarray, np.ndarray], Cutoff],
-    tables: _Tables,
-    run: RunFolder,
-) -> pd.Series:
-    """Fit and judge each fold with a cut-off of its own; return out-of-fold scores, averaged over repeats."""
-    endpoint = tables.endpoint.name
-    inner = build(config.split.inner) if config.split.inner is not None else None
-    scores = []
-    with progress("Fitting folds") as show:
-        for done, fold in enumerate(folds):
-            show(done, len(folds), f"fold {fold.name}")
-            seed = config.seed + 1000 * (done + 1)
-            train, test = development.select(fold.train), development.select(fold.test)
-            cutoff = None
-            if inner is not None:
-                inside = _out_of_fold_scores(config, train, inner(train, endpoint), seed, run, f"fold_{done + 1}")
-                cutoff = _fit_cutoff(rule, inside, train, endpoint)
-            prediction, history = run.once(f"fold_{done + 1}", partial(_fit_and_predict, config, seed, train, test))
-            tables.add(test, prediction, "out_of_fold", cutoff, fold.name, fold.repeat)
-            tables.log(history, fold.name, fold.repeat)
-            scores.append(prediction.patients["score"])
-        show(len(folds), len(folds))
-    return pd.concat(scores).groupby(level="patient_id").mean()
-
-
-def _out_of_fold_scores(
-    config: DictConfig, cohort: Cohort, folds: Sequence[Fold], seed: int, run: RunFolder, name: str
-) -> pd.Series:
-    scores = []
-    for place, fold in enumerate(folds, start=1):
-        train, test = cohort.select(fold.train), cohort.select(fold.test)
-        fit = partial(_fit_and_predict, config, seed + place, train, test)
-        prediction, _ = run.once(f"{name}_inner_{place}", fit)
-        scores.append(prediction.patients["score"])
-    return pd.concat(scores).groupby(level="patient_id").mean()
-
-
-def _fit_and_predict(
-    config: DictConfig, seed: int, train: Cohort, test: Cohort, checkpoint: Path
-) -> tuple[Prediction, History]:
-    model = _predictor(config, seed, checkpoint).fit(train)
-    return model.predict(test), getattr(model, "history", [])
-
-
-def _fit_cutoff(
-    rule: Callable[[np.ndarray, np.ndarray], Cutoff], scores: pd.Series, cohort: Cohort, endpoint: str
-) -> Cutoff:
-    judged = cohort.select(scores.index)  # a bootstrap may leave some patients in every sample
-    return rule(judged.events(endpoint), scores.loc[judged.ids].to_numpy())
 
 
 def _input_hashes(root: Path) -> dict[str, str]:

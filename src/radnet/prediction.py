@@ -1,7 +1,7 @@
 """Scores of new patients by a frozen model: who can be scored, who is far from training, and what has drifted."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,10 +76,8 @@ def score(
     everybody = cohort
     cohort = _measured(cohort, model, cache, workers)
     cohort, unscored = _scorable(cohort, everybody, model)
-    prediction = model.model.predict(cohort)
-    patients, lesions = prediction_rows(
-        cohort, prediction, model.endpoint, model.card["name"], "held_out", model.cutoff
-    )
+    prediction = replace(model.model.predict(cohort), cutoff=model.cutoff)
+    patients, lesions = prediction_rows(cohort, prediction, model.endpoint, model.card["name"], "held_out")
     return Scored(
         model=model,
         predictions=patients.assign(**_far(cohort, model)),

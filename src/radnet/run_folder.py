@@ -6,15 +6,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from radnet.predictors.base import Prediction
+from radnet.predictors.base import History, Prediction
 from radnet.tables import read_table, write_atomically, write_table
-
-History = list[dict[str, float]]
-"""Numbers of each epoch of a fit; empty for a model without epochs."""
 
 _CHANGES_NO_NUMBER = ("output", "overwrite", "workers", "cache", "logger")
 _WRITTEN_BY_A_RUN = (
@@ -91,12 +89,14 @@ class RunFolder:
         folder = self._progress / fit
         patients, lesions, epochs = (folder / f"{name}.parquet" for name in ("patients", "lesions", "epochs"))
         if epochs.is_file():  # the last of the three to be written
-            prediction = Prediction(
-                read_table(patients).set_index("patient_id"), read_table(lesions).set_index(["patient_id", "lesion_id"])
-            )
-            return prediction, read_table(epochs).to_dict("records")
+            scores = read_table(patients).set_index("patient_id")
+            cutoff = scores.pop("cutoff").iloc[0]
+            by_lesion = read_table(lesions).set_index(["patient_id", "lesion_id"])
+            kept = Prediction(scores, by_lesion, None if np.isnan(cutoff) else float(cutoff))
+            return kept, read_table(epochs).to_dict("records")
         prediction, history = make(self.checkpoint(fit))
-        write_table(prediction.patients.reset_index(), patients)
+        cutoff = np.nan if prediction.cutoff is None else prediction.cutoff
+        write_table(prediction.patients.assign(cutoff=cutoff).reset_index(), patients)
         write_table(prediction.lesions.reset_index(), lesions)
         write_table(pd.DataFrame(history), epochs)
         self.checkpoint(fit).unlink(missing_ok=True)

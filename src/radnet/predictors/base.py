@@ -11,6 +11,9 @@ import pandas as pd
 from radnet.cohort import Cohort
 from radnet.models.pooling import Aggregate, pool_lesions
 
+History = list[dict[str, float]]
+"""Numbers of each epoch of a fit; empty for a model without epochs."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -21,10 +24,12 @@ class Prediction:
             calibrated).
         lesions: Indexed by (patient_id, lesion_id): ``score`` of the lesion alone and its ``weight`` in the patient;
             empty for a model that sees no lesion.
+        cutoff: The model's frozen cut-off on the score, or None if it has none.
     """
 
     patients: pd.DataFrame
     lesions: pd.DataFrame
+    cutoff: float | None = None
 
 
 class Frozen(Protocol):

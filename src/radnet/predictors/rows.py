@@ -14,7 +14,6 @@ def prediction_rows(
     endpoint: Endpoint,
     model: str,
     partition: str,
-    cutoff: float | None,
     fold: str = "",
     repeat: str = "",
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -22,11 +21,10 @@ def prediction_rows(
 
     Args:
         cohort: The patients scored; an outcome that is not known leaves event and time empty.
-        prediction: Their scores, one for each patient.
+        prediction: Their scores, one for each patient, and the cut-off on them.
         endpoint: What was predicted.
         model: Its name.
         partition: ``apparent``, ``out_of_fold`` or ``held_out``.
-        cutoff: The frozen cut-off on the score, if there is one.
         fold: Name of the fold; empty for a frozen model.
         repeat: Name of the repetition; empty where folds are drawn once.
     """
@@ -37,7 +35,7 @@ def prediction_rows(
         "fold": fold,
         "repeat": repeat,
         "time_unit": endpoint.time_unit or "",
-        "cutoff": np.nan if cutoff is None else cutoff,
+        "cutoff": np.nan if prediction.cutoff is None else prediction.cutoff,
     }
     outcomes = [patient.outcomes.get(endpoint.name) for patient in cohort.patients]
     known = pd.DataFrame(
