@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from rich.console import Console
 
-from radnet.check import check_cohort, chosen_endpoints, findings_table, present_endpoints, write_findings
+from radnet.check.cohort_folder import check_cohort, chosen_endpoints, findings_table, present_endpoints, write_findings
 from radnet.cli import main
 from radnet.data.manifest import read_manifest
 from radnet.radiomics.settings import ExtractionSettings
@@ -582,7 +582,7 @@ def test_processes_find_what_one_process_finds(root, monkeypatch):
     for name in ("mask empty", "image unreadable"):
         BROKEN[name][0](root)
     one = check(root)
-    monkeypatch.setattr("radnet.check_images.POOL_FROM", 1)
+    monkeypatch.setattr("radnet.check.images.POOL_FROM", 1)
 
     several = check_cohort(root, named("response", "pfs"), SETTINGS, workers=2)
 

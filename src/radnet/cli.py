@@ -195,7 +195,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from radnet.check import check_cohort, chosen_endpoints, findings_table, write_findings
+    from radnet.check.cohort_folder import check_cohort, chosen_endpoints, findings_table, write_findings
     from radnet.config import config_folder
     from radnet.console import console, progress
     from radnet.radiomics.settings import read_settings

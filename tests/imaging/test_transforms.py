@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from monai.transforms import Spacingd
 from omegaconf import OmegaConf
 
+from dicoms import segmentation, slices, write, write_series
 from radnet.imaging import transforms
 from radnet.imaging.patch import lesion_patch
 from radnet.imaging.preprocess import crop, read_image, read_mask, resample, unit_range, z_score
@@ -188,3 +189,18 @@ def test_every_configuration_gives_a_patch_of_finite_numbers(path, files):
     assert data["image"].shape == data["mask"].shape == (1, 64, 64, 64)
     assert torch.isfinite(data["image"]).all()
     assert data["image"].max() > data["image"].min()
+
+
+def test_a_dicom_series_with_a_named_region_is_read_as_other_files_are(tmp_path):
+    images = slices(np.random.default_rng(0).integers(-50, 90, (6, 12, 14)).astype(np.int16), (2.5, 0.9, 0.8))
+    lesion = np.zeros((6, 12, 14), bool)
+    lesion[2:4, 3:8, 5:9] = True
+    write_series(tmp_path / "ct", images)
+    write(segmentation(images, lesion[None], labels=["metastasis"]), tmp_path / "seg.dcm")
+
+    data = transforms.ReadLesiond()(
+        {"image": tmp_path / "ct", "mask": tmp_path / "seg.dcm", "roi_name": "metastasis", "label": 1}
+    )
+
+    np.testing.assert_array_equal(data["mask"][0].numpy(), lesion)
+    np.testing.assert_array_equal(data["image"][0].numpy(), np.stack([one.pixel_array for one in images]))

@@ -65,19 +65,23 @@ class ReadLesiond(MapTransform):
         image_key: Holds the path of the image; the tensor takes its place.
         mask_key: Holds the path of the mask; the tensor takes its place.
         label_key: Holds the voxel value of the lesion; where there is no such entry it is 1.
+        roi_key: Holds the name of the lesion's region in a DICOM mask; other masks need none.
     """
 
-    def __init__(self, image_key: str = "image", mask_key: str = "mask", label_key: str = "label") -> None:
+    def __init__(
+        self, image_key: str = "image", mask_key: str = "mask", label_key: str = "label", roi_key: str = "roi_name"
+    ) -> None:
         super().__init__([image_key, mask_key])
         self.image_key = image_key
         self.mask_key = mask_key
         self.label_key = label_key
+        self.roi_key = roi_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> Data:
         """Return the data with image and mask read."""
         label = int(data.get(self.label_key, 1))
         image = read_image(Path(data[self.image_key]))
-        mask = read_mask(Path(data[self.mask_key]))
+        mask = read_mask(Path(data[self.mask_key]), image, data.get(self.roi_key), label)
         check_geometry(image, mask)
         if not (sitk.GetArrayViewFromImage(mask) == label).any():
             raise ValueError(f"{data[self.mask_key]}: the mask has no voxel of label {label}")

@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 from rich.table import Table
 from rich.text import Text
 
-from radnet.check_images import DelineationRow, check_images
-from radnet.check_tables import lesion_keys, named, table_warnings
+from radnet.check.images import DelineationRow, check_images
+from radnet.check.tables import lesion_keys, named, table_warnings
 from radnet.cohort import Endpoint, TimeUnit
 from radnet.config import build, config_folder, options
 from radnet.data.cohort_tables import CLINICAL, FEATURES, LESIONS, Tables, read_tables, rows_of
