@@ -3,14 +3,13 @@ import re
 import pandas as pd
 import pytest
 
+from radnet.files import write_atomically, write_json
 from radnet.tables import (
     LESION_PREDICTION_COLUMNS,
     TableFault,
     contradictions,
     read_lesion_predictions,
     read_predictions,
-    write_atomically,
-    write_json,
 )
 
 GOOD = {

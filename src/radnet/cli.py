@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     extract.add_argument("folder", type=Path)
     extract.add_argument("--settings", default="zhao", help="a name in conf/radiomics or a YAML file")
     extract.add_argument("--out", type=Path, required=True, metavar="features.parquet")
-    extract.add_argument("--engine", default="pyradiomics")
+    extract.add_argument("--engine", default="native", choices=("native", "pyradiomics"))
     extract.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     extract.add_argument(
         "--limit", type=float, default=600.0, metavar="SECONDS", help="longest time for one row; it is then left empty"

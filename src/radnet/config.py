@@ -50,6 +50,7 @@ class TrainConfig:
     endpoint: Any = MISSING
     split: Any = MISSING
     radiomics: Any = MISSING
+    engine: str = "native"
     model: Any = MISSING
     trainer: Any = MISSING
     logger: Any = MISSING

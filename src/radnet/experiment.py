@@ -25,18 +25,14 @@ from radnet.config import build
 from radnet.console import console, progress
 from radnet.data.manifest import read_manifest
 from radnet.data.split import shared_centre_fraction
+from radnet.files import file_hash, write_atomically, write_json
 from radnet.predictors.base import History, Prediction, Predictor, measured_lesions
 from radnet.predictors.folder import save_model
 from radnet.predictors.nested import NestedPredictor, Place, fit_name
 from radnet.predictors.rows import prediction_rows
 from radnet.radiomics.extract import extract_cohort
 from radnet.run_folder import RunFolder, new_folder
-from radnet.tables import (
-    file_hash,
-    write_atomically,
-    write_json,
-    write_table,
-)
+from radnet.tables import write_table
 
 _LOG_COLUMNS = ["fold", "repeat", "epoch", "train_loss", "valid_loss", "valid_auroc"]
 _LIBRARIES = (
@@ -195,6 +191,7 @@ def _with_features(cohort: Cohort, config: DictConfig, record: _Record) -> Cohor
             features = extract_cohort(
                 _first_delineations(cohort),
                 settings,
+                engine=config.engine,
                 workers=config.workers or os.cpu_count() or 1,
                 cache=Path(config.cache) / "features",
                 progress=show,

@@ -14,16 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from radnet import __version__
 from radnet.config import ConfigFault, build
 from radnet.evaluation.assess import Assessment, EvaluationSettings, assess
+from radnet.files import file_hash, write_json
 from radnet.report.html import write_report
-from radnet.tables import (
-    TableFault,
-    contradictions,
-    file_hash,
-    read_lesion_predictions,
-    read_predictions,
-    write_json,
-    write_table,
-)
+from radnet.tables import TableFault, contradictions, read_lesion_predictions, read_predictions, write_table
 
 
 def judge(config: DictConfig, drift: Mapping[str, Any] | None = None) -> tuple[Path, Assessment]:

@@ -16,6 +16,7 @@ from radnet.models.pipeline import level_name
 from radnet.predictors.base import measured_lesions
 from radnet.predictors.folder import ModelFolder, image_hashes, lesion_distance, load_model, patient_hash
 from radnet.predictors.rows import prediction_rows
+from radnet.radiomics.engines import ENGINES
 from radnet.radiomics.extract import extract_cohort
 from radnet.radiomics.settings import ExtractionSettings
 from radnet.tables import read_table, write_table
@@ -130,7 +131,8 @@ def _measured(cohort: Cohort, model: ModelFolder, cache: Path, workers: int) -> 
     if cohort.features is not None:
         found = cohort.features.provenance.get("fingerprint")
         engines = {extraction.get("engine"), cohort.features.provenance.get("engine")}
-        if trained_with and found and (found != trained_with or len(engines) > 1):
+        alike = len(engines) == 1 or engines <= set(ENGINES)  # the engines of one name for a feature give one value
+        if trained_with and found and not (found == trained_with and alike):
             raise ValueError(
                 "features.parquet was measured with other settings or another engine than the model's "
                 f"({extraction.get('engine')}, {extraction.get('settings')}): measure anew with the model's"

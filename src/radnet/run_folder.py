@@ -11,8 +11,9 @@ import pandas as pd
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
+from radnet.files import write_atomically
 from radnet.predictors.base import History, Prediction
-from radnet.tables import read_table, write_atomically, write_table
+from radnet.tables import read_table, write_table
 
 _CHANGES_NO_NUMBER = ("output", "overwrite", "workers", "cache", "logger")
 _WRITTEN_BY_A_RUN = (

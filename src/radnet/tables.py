@@ -1,17 +1,15 @@
 """Tables that cross a disk: their columns, how they are read and written, and checks that name every fault at once."""
 
-import hashlib
-import json
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
+
+from radnet.files import write_atomically
 
 PREDICTION_COLUMNS = (
     "endpoint",
@@ -159,22 +157,6 @@ def read_table(path: Path) -> pd.DataFrame:
     raise ValueError(f"{path}: a table is a .parquet or a .csv file")
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file so that it is there in full or not at all: temporary file beside it, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix="".join(path.suffixes))
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as .parquet or .csv, atomically."""
     if path.suffix == ".parquet":
@@ -183,26 +165,6 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
         write_atomically(path, lambda temporary: table.to_csv(temporary, index=False))
     else:
         raise ValueError(f"{path}: a table is written as .parquet or .csv")
-
-
-def write_json(value: Any, path: Path) -> None:
-    """Write JSON, atomically, readable by a person."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=_plain) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes as hexadecimal text."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def content_hash(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, or of those of a folder's files in the order of their names."""
-    if not path.is_dir():
-        return file_hash(path)
-    digests = [file_hash(one) for one in sorted(path.iterdir()) if one.is_file()]
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
@@ -339,11 +301,3 @@ def _as_text(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value).strip()
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

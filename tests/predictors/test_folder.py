@@ -155,8 +155,8 @@ def test_a_sealed_card_still_cannot_name_code(tmp_path):
 
 
 def test_a_sealed_pipeline_still_cannot_hold_strange_objects(tmp_path):
+    from radnet.files import file_hash
     from radnet.predictors.folder import _seal
-    from radnet.tables import file_hash
 
     saved(tabular, tmp_path)
     dump(Fire(), tmp_path / "pipeline.skops")

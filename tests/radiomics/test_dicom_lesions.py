@@ -14,10 +14,10 @@ from scipy.ndimage import gaussian_filter
 
 from dicoms import segmentation, slices, structures, write, write_series
 from radnet.data.manifest import read_manifest
+from radnet.files import content_hash
 from radnet.imaging.preprocess import read_image, read_mask
 from radnet.radiomics.extract import extract_cohort
 from radnet.radiomics.settings import ExtractionSettings
-from radnet.tables import content_hash
 
 FAST = ExtractionSettings("fast", log_sigma_mm=(), wavelet=False)
 SHAPE = (10, 24, 26)
@@ -34,7 +34,6 @@ def write_cohort(folder: Path, rows) -> Path:
 @pytest.fixture
 def cohort_folder(tmp_path):
     """A series with two overlapping lesions, as SEG, as RTSTRUCT (the first) and as NRRD."""
-    pytest.importorskip("radiomics", reason="the engine that measures is pyradiomics")
     rng = np.random.default_rng(0)
     texture = gaussian_filter(rng.standard_normal(SHAPE), 1.0)
     images = slices((300 * texture).astype(np.int16), (2.5, 0.9, 0.8), intercept=-5)
@@ -136,7 +135,6 @@ def test_reading_other_formats_does_not_wait_for_dicom():
 
 
 def test_radnet_extract_measures_both_lesions_of_a_patient(tmp_path, shared):
-    pytest.importorskip("radiomics", reason="the engine that measures is pyradiomics")
     source = shared / "data" / "multilesion_spect_rtstruct"
     mask = next((source / "mask").iterdir())
     names = {"L1": "lesion1 liver R lobe", "L2": "lesion2 liver L lateral"}

@@ -13,7 +13,8 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import KDTree
 
 from radnet.cohort import FEATURE_KEYS, Cohort, Delineation, Lesion, Patient
-from radnet.radiomics.extract import ENGINES, Engine, extract_cohort, extract_lesion
+from radnet.radiomics.engines import ENGINES, Engine
+from radnet.radiomics.extract import extract_cohort, extract_lesion
 from radnet.radiomics.settings import ExtractionSettings, feature_names, read_settings
 
 ZHAO = Path(__file__).parents[2] / "conf" / "radiomics" / "zhao.yaml"
@@ -126,7 +127,6 @@ def test_another_label_of_the_mask_is_another_lesion():
     ],
 )
 def test_the_values_published_with_pyradiomics_for_a_brain_tumour_come_back(column, settings, shared):
-    pytest.importorskip("radiomics", reason="the engine measured is pyradiomics")
     folder = shared / "data" / "pyradiomics_cases"
     image, mask = (sitk.ReadImage(str(folder / f"brain1_{noun}.nrrd")) for noun in ("image", "label"))
     published = {}
@@ -219,7 +219,6 @@ def with_delineation(cohort: Cohort, identity: str, delineation: Delineation) ->
 
 
 def test_one_bad_mask_is_a_row_with_its_reason_and_stops_no_other(tmp_path):
-    pytest.importorskip("radiomics", reason="the engine measured is pyradiomics")
     image, mask = phantom()
     single = mask * 0
     single[10, 10, 10] = 1
@@ -479,7 +478,6 @@ def test_the_table_says_what_it_was_made_of_and_how(counting, three, tmp_path):
 
 
 def test_two_workers_return_what_one_returns_without_a_word(three, tmp_path, capfd):
-    pytest.importorskip("radiomics", reason="the engine measured is pyradiomics")
     cohort = with_delineation(three, "lost", Delineation(image=tmp_path / "lost.nii", mask=tmp_path / "lost.nrrd"))
     settings = ExtractionSettings(
         "some", log_sigma_mm=(1.0,), wavelet=False, regions=("lesion", "ring"), normalize=True
@@ -497,11 +495,11 @@ def test_two_workers_return_what_one_returns_without_a_word(three, tmp_path, cap
 def test_without_pyradiomics_the_extra_to_install_is_told_before_work_starts(three, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "radiomics", None)
     with pytest.raises(ImportError, match=r'the pyradiomics engine needs the extra "reference": pip install'):
-        extract_cohort(three, FAST, cache=tmp_path / "cache")
+        extract_cohort(three, FAST, engine="pyradiomics", cache=tmp_path / "cache")
 
 
 def test_an_engine_that_does_not_exist_is_told_with_those_that_do(three, tmp_path):
-    with pytest.raises(ValueError, match="there is no engine mirp; engines are pyradiomics"):
+    with pytest.raises(ValueError, match="there is no engine mirp; engines are native, pyradiomics"):
         extract(three, tmp_path, engine="mirp")
 
 

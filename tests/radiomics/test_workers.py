@@ -13,7 +13,8 @@ import SimpleITK as sitk  # noqa: N813
 
 from hazards import HAZARDS, count_voxels, failed, measure, version
 from radnet.cohort import Cohort, Delineation, Lesion, Patient
-from radnet.radiomics.extract import ENGINES, Engine, extract_cohort
+from radnet.radiomics.engines import ENGINES, Engine
+from radnet.radiomics.extract import extract_cohort
 from radnet.radiomics.settings import ExtractionSettings
 from radnet.radiomics.workers import memory_share_gib, work_through
 

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from radnet.files import write_json
 from radnet.report.reading import Evaluation, typed
-from radnet.tables import METRIC_COLUMNS, write_json
+from radnet.tables import METRIC_COLUMNS
 
 AREAS = {  # model, partition: AUC with its interval, patients, events
     ("plain", "apparent"): (0.931, 0.882, 0.967, 60, 24),

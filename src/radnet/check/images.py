@@ -12,7 +12,7 @@ import SimpleITK as sitk  # noqa: N813 - as SimpleITK's own pages write it
 
 from radnet.data.cohort_tables import LESIONS
 from radnet.imaging.preprocess import check_geometry, is_dicom, normalize, read_image, read_mask
-from radnet.radiomics.extract import region_on_grid
+from radnet.radiomics.scan import region_on_grid
 from radnet.radiomics.settings import ExtractionSettings
 from radnet.radiomics.workers import memory_share_gib, reason, work_through
 from radnet.tables import Finding, fault

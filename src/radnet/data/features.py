@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from radnet.cohort import FEATURE_KEYS, FeatureTable
-from radnet.tables import TableFault, write_atomically
+from radnet.files import write_atomically
+from radnet.tables import TableFault
 
 _METADATA = b"radnet"
 

@@ -48,7 +48,8 @@ from radnet.data.simulation.oracle import (
 )
 from radnet.data.simulation.planted import PlantedCohort, plant
 from radnet.data.simulation.settings import SimulationSettings, simulation_settings
-from radnet.tables import write_atomically, write_json, write_table
+from radnet.files import write_atomically, write_json
+from radnet.tables import write_table
 
 __all__ = ["SimulationSettings", "simulate", "simulation_settings"]
 

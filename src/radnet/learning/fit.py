@@ -16,10 +16,10 @@ from pytorch_lightning.callbacks import Callback, Checkpoint, EarlyStopping
 from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 
+from radnet.files import write_atomically
 from radnet.learning.batch import Bags
 from radnet.learning.datamodule import LesionDataModule, epoch_seeds
 from radnet.learning.module import Loss, PatientModule
-from radnet.tables import write_atomically
 
 
 @dataclass(frozen=True, slots=True)

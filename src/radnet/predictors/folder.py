@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from radnet.cohort import Cohort, Endpoint
+from radnet.files import content_hash, file_hash, write_json
 from radnet.models.pipeline import holds_numbers, level_name
 from radnet.predictors.base import Frozen, measured_lesions
 from radnet.predictors.frozen import FrozenPipeline
-from radnet.tables import content_hash, file_hash, write_json
 
 FORMAT_VERSION = 1
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)

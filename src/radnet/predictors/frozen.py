@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 from skops.io import dump, get_untrusted_types, load
 
 from radnet.cohort import Cohort
+from radnet.files import write_atomically
 from radnet.models.pipeline import ClinicalEncoder
 from radnet.models.pooling import Aggregate
 from radnet.predictors.base import (
@@ -21,7 +22,6 @@ from radnet.predictors.base import (
     no_lesions,
     refuse_other_columns,
 )
-from radnet.tables import write_atomically
 
 TRUSTED = (
     "numpy.dtype",

@@ -14,12 +14,12 @@ from skops.io import dump
 from torch import nn
 
 from radnet.cohort import Cohort
+from radnet.files import write_atomically
 from radnet.models.networks import RadiomicsMLP
 from radnet.models.pipeline import ClinicalEncoder
 from radnet.models.pooling import Aggregate
 from radnet.predictors.base import Prediction, lesion_features, lesion_scores, refuse_other_columns
 from radnet.predictors.frozen import load_steps
-from radnet.tables import write_atomically
 
 NETWORKS: Mapping[str, type[nn.Module]] = {"RadiomicsMLP": RadiomicsMLP}
 """Networks a model folder may name; nothing else is ever built from one."""

@@ -2,50 +2,37 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from difflib import get_close_matches
+from numbers import Real
 from pathlib import Path
-from typing import Literal
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-Interpolator = Literal["bspline", "linear", "nearest"]
-INTERPOLATORS = ("bspline", "linear", "nearest")
-REGIONS = ("lesion", "ring", "inner", "outer")
-"""``ring`` = ``inner`` (of the lesion, along its border) and ``outer`` (of the tissue around it) together."""
-POINTWISE = ("square", "squareroot", "logarithm", "exponential")
+from radnet.radiomics.check_settings import settings_faults
+from radnet.radiomics.params import PARAMETER_SECTIONS, settings_of_params
+from radnet.radiomics.vocabulary import (
+    CLASSES,
+    Boundary,
+    Definitions,
+    Interpolator,
+    ResegmentMode,
+    WeightingNorm,
+    nearest_word,
+)
+from radnet.radiomics.vocabulary import FEATURES as _FEATURES
 
 TARGET = "radnet.radiomics.settings.ExtractionSettings"
 
-_WAVELET_BANDS = ("LLH", "LHL", "LHH", "HLL", "HLH", "HHL", "HHH", "LLL")  # letters: filter along X, Y, Z
-_FEATURES = {
-    "shape": """Elongation Flatness LeastAxisLength MajorAxisLength Maximum2DDiameterColumn Maximum2DDiameterRow
-        Maximum2DDiameterSlice Maximum3DDiameter MeshVolume MinorAxisLength Sphericity SurfaceArea SurfaceVolumeRatio
-        VoxelVolume""",
-    "firstorder": """10Percentile 90Percentile Energy Entropy InterquartileRange Kurtosis Maximum MeanAbsoluteDeviation
-        Mean Median Minimum Range RobustMeanAbsoluteDeviation RootMeanSquared Skewness TotalEnergy Uniformity
-        Variance""",
-    "glcm": """Autocorrelation ClusterProminence ClusterShade ClusterTendency Contrast Correlation DifferenceAverage
-        DifferenceEntropy DifferenceVariance Id Idm Idmn Idn Imc1 Imc2 InverseVariance JointAverage JointEnergy
-        JointEntropy MCC MaximumProbability SumAverage SumEntropy SumSquares""",
-    "gldm": """DependenceEntropy DependenceNonUniformity DependenceNonUniformityNormalized DependenceVariance
-        GrayLevelNonUniformity GrayLevelVariance HighGrayLevelEmphasis LargeDependenceEmphasis
-        LargeDependenceHighGrayLevelEmphasis LargeDependenceLowGrayLevelEmphasis LowGrayLevelEmphasis
-        SmallDependenceEmphasis SmallDependenceHighGrayLevelEmphasis SmallDependenceLowGrayLevelEmphasis""",
-    "glrlm": """GrayLevelNonUniformity GrayLevelNonUniformityNormalized GrayLevelVariance HighGrayLevelRunEmphasis
-        LongRunEmphasis LongRunHighGrayLevelEmphasis LongRunLowGrayLevelEmphasis LowGrayLevelRunEmphasis RunEntropy
-        RunLengthNonUniformity RunLengthNonUniformityNormalized RunPercentage RunVariance ShortRunEmphasis
-        ShortRunHighGrayLevelEmphasis ShortRunLowGrayLevelEmphasis""",
-    "glszm": """GrayLevelNonUniformity GrayLevelNonUniformityNormalized GrayLevelVariance HighGrayLevelZoneEmphasis
-        LargeAreaEmphasis LargeAreaHighGrayLevelEmphasis LargeAreaLowGrayLevelEmphasis LowGrayLevelZoneEmphasis
-        SizeZoneNonUniformity SizeZoneNonUniformityNormalized SmallAreaEmphasis SmallAreaHighGrayLevelEmphasis
-        SmallAreaLowGrayLevelEmphasis ZoneEntropy ZonePercentage ZoneVariance""",
-    "ngtdm": "Busyness Coarseness Complexity Contrast Strength",
-}
+# Letters: filter along X, Y, Z, or along the two axes within a slice.
+_WAVELET_BANDS = ("LLH", "LHL", "LHH", "HLL", "HLH", "HHL", "HHH", "LLL")
+_WAVELET_BANDS_2D = ("LH", "HL", "HH", "LL")
+
+_NUMBERS: tuple[str, ...] = ("spacing_mm", "bin_width", "log_sigma_mm", "ring_inner_mm", "ring_outer_mm")
+_NUMBERS += ("ring_exclude_below", "normalize_scale", "resegment_range", "resegment_sigma", "remove_outliers")
+_NUMBERS += ("voxel_array_shift",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +42,12 @@ class ExtractionSettings:
     Attributes:
         name: Word that stands for these settings in tables and reports.
         spacing_mm: Voxel size along Z, Y and X to which image and mask are resampled; 0 keeps that of the mask.
-        interpolator: For the image; a mask is always resampled by nearest neighbour.
+        interpolator: For the image; a mask is resampled by nearest neighbour, unless ``definitions`` says otherwise.
         bin_width: Width of a grey level bin in the image's unit, or None where ``bin_count`` is given.
         bin_count: Number of bins between a region's least and greatest value, or None where ``bin_width`` is given.
         log_sigma_mm: Width of each Laplacian of Gaussian filter, in mm.
-        wavelet: Whether the eight bands of one level of the undecimated wavelet transform (coif1) are measured.
+        wavelet: Whether the eight bands of one level of the undecimated wavelet transform are measured; four of them
+            with ``force_2d``.
         pointwise: Further images computed voxel by voxel, out of ``POINTWISE``.
         regions: What is measured of each delineation, out of ``REGIONS``.
         ring_inner_mm: How far the ring reaches into the lesion.
@@ -69,6 +57,33 @@ class ExtractionSettings:
         normalize: Whether the whole image is first brought to mean 0 and standard deviation 1 (MRI).
         normalize_scale: What a normalised image is multiplied with, so that ``bin_width`` is of use.
         minimum_voxels: A region of fewer voxels, after resampling, is not measured.
+        original: Whether the unfiltered image is measured.
+        gradient: Whether the magnitude of the image's gradient is measured, in intensity per mm.
+        lbp_2d: Whether local binary patterns of each slice across ``force_2d_axis`` are measured (radius 1, 8 points,
+            uniform).
+        lbp_3d: Whether local binary patterns on spherical harmonics are measured (2 levels and kurtosis).
+        classes: Feature classes measured, out of ``CLASSES``; shape is measured of the mask once.
+        distances: Voxels between the neighbours of texture matrices (Chebyshev).
+        symmetrical_glcm: Whether a pair of neighbours counts in both orders.
+        weighting_norm: Merges the directions of GLCM and of GLRLM into one matrix, weighed by the mm d between
+            neighbours in this norm: GLCM by exp(-d²), GLRLM by d. None takes the mean of the directions' features.
+        gldm_alpha: Most difference in grey level between a voxel and one that depends on it.
+        force_2d: Whether texture is looked for, and wavelets run, within slices only.
+        force_2d_axis: Axis across the slices, 0 for Z, 1 for Y, 2 for X.
+        resegment_range: Voxels outside these intensities, both ends included, are no part of the region; one number is
+            the lower end alone.
+        resegment_mode: Unit of ``resegment_range``: intensities, fractions of the region's maximum, or its SDs about
+            its mean.
+        resegment_shape: Whether shape too is measured without those voxels.
+        remove_outliers: Clips a normalised image to this many SDs about its mean; None keeps all values.
+        voxel_array_shift: Added to intensities before Energy and RootMeanSquared are taken.
+        wavelet_name: Wavelet, by PyWavelets' name.
+        boundary: How an image goes on beyond its border for filters of the IBSI definitions; pyradiomics' own have
+            each their rule, and do not read it.
+        definitions: Where pyradiomics and the IBSI standard differ, whose definition holds: of grid, of mask on it,
+            of rounding, of the first bin, and of formulas.
+        resegment_sigma: Voxels further than this many SDs from the mean of the whole region are no part of it either,
+            beside ``resegment_range``; None keeps them.
     """
 
     name: str
@@ -86,27 +101,52 @@ class ExtractionSettings:
     normalize: bool = False
     normalize_scale: float = 1.0
     minimum_voxels: int = 1
+    original: bool = True
+    gradient: bool = False
+    lbp_2d: bool = False
+    lbp_3d: bool = False
+    classes: tuple[str, ...] = CLASSES
+    distances: tuple[int, ...] = (1,)
+    symmetrical_glcm: bool = True
+    weighting_norm: WeightingNorm | None = None
+    gldm_alpha: int = 0
+    force_2d: bool = False
+    force_2d_axis: int = 0
+    resegment_range: tuple[float, ...] | None = None
+    resegment_mode: ResegmentMode = "absolute"
+    resegment_shape: bool = False
+    remove_outliers: float | None = None
+    voxel_array_shift: float = 0.0
+    wavelet_name: str = "coif1"
+    boundary: Boundary = "mirror"
+    definitions: Definitions = "pyradiomics"
+    resegment_sigma: float | None = None
 
     def __post_init__(self) -> None:
-        for field in ("spacing_mm", "log_sigma_mm"):  # sigma must be 1.0 and not 1: the number becomes part of a name
-            object.__setattr__(self, field, tuple(float(value) for value in getattr(self, field)))
-        for field in ("bin_width", "ring_inner_mm", "ring_outer_mm", "ring_exclude_below", "normalize_scale"):
-            if getattr(self, field) is not None:
-                object.__setattr__(self, field, float(getattr(self, field)))
-        for field in ("pointwise", "regions"):
-            object.__setattr__(self, field, tuple(getattr(self, field)))
-        if faults := _faults(self):
+        for field in fields(self):  # 25 and 25.0 are the same settings; sigma's number becomes part of a name: 1.0
+            value = getattr(self, field.name)
+            if isinstance(value, Sequence) and not isinstance(value, str):
+                value = tuple(value)
+            object.__setattr__(self, field.name, _as_floats(value) if field.name in _NUMBERS else value)
+        if faults := settings_faults(self):
             raise ValueError(f"extraction settings {self.name}: " + "; ".join(faults))
+        object.__setattr__(self, "classes", tuple(one for one in CLASSES if one in self.classes))
 
     def fingerprint(self, region: str | None = None) -> str:
         """Return a SHA-256 that is equal when the measured values must be.
+
+        Fields that came after ``minimum_voxels`` count only where they differ from their default, so that a model
+        frozen before a field was there keeps its fingerprint. For this a default, once released, never changes.
 
         Args:
             region: Leaves out what does not touch the values of this region, so that asking for a ring, or for
                 another width of it, keeps what was measured of the lesion. None: the settings as a whole.
         """
+        names = [field.name for field in fields(self)]
+        later = fields(self)[names.index("minimum_voxels") + 1 :]
         values = asdict(self)
-        del values["name"]
+        for field in [*(one.name for one in later if getattr(self, one.name) == one.default), "name"]:
+            del values[field]
         if region is not None:
             values["regions"] = [region]
         if region == "lesion":
@@ -115,25 +155,30 @@ class ExtractionSettings:
 
 
 def feature_names(settings: ExtractionSettings) -> list[str]:
-    """Return the features the settings yield, under pyradiomics' names and in its order.
+    """Return the features the settings yield, under pyradiomics' names and in this package's order.
 
-    Shape once, then for each image (original, Laplacian of Gaussian, wavelet bands, pointwise) first order and texture.
+    Shape once, then for each image (original, Laplacian of Gaussian, wavelet bands, pointwise, gradient, local binary
+    patterns) first order and texture. The name of the wavelet is no part of a feature's.
 
     Example:
         >>> feature_names(ExtractionSettings("example", log_sigma_mm=(), wavelet=False))[13:15]
         ['original_shape_VoxelVolume', 'original_firstorder_10Percentile']
     """
-    images = ["original"]
-    images += [f"log-sigma-{str(sigma).replace('.', '-')}-mm-3D" for sigma in settings.log_sigma_mm]
-    images += [f"wavelet-{band}" for band in _WAVELET_BANDS] if settings.wavelet else []
-    images += settings.pointwise
-    shape = [f"original_shape_{feature}" for feature in _FEATURES["shape"].split()]
-    classes = [(name, features.split()) for name, features in _FEATURES.items() if name != "shape"]
-    return shape + [f"{image}_{name}_{feature}" for image in images for name, names in classes for feature in names]
+    chosen = {name: _FEATURES[name].split() for name in settings.classes}
+    shape = [f"original_shape_{feature}" for feature in chosen.pop("shape", [])]
+    return shape + [
+        f"{image}_{name}_{feature}"
+        for image in _images(settings)
+        for name, features in chosen.items()
+        for feature in features
+    ]
 
 
 def read_settings(path: Path) -> ExtractionSettings:
     """Read extraction settings from a YAML file such as ``conf/radiomics/zhao.yaml``.
+
+    A parameter file of pyradiomics 3.0.1 (``imageType``, ``featureClass``, ``setting``) is read too, under the name of
+    the file; what of it radnet cannot measure alike is refused, and never passed over.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -147,69 +192,39 @@ def read_settings(path: Path) -> ExtractionSettings:
         raise ValueError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected keys and values such as bin_width: 25.0")
-    if (target := values.pop("_target_", TARGET)) != TARGET:
-        raise ValueError(f"{path}: _target_ is {target}, expected {TARGET}")
-    names = [field.name for field in fields(ExtractionSettings)]
-    if faults := [f"there is no {key}; {_nearest(key, names)}" for key in map(str, values) if key not in names]:
-        raise ValueError(f"{path}: " + "; ".join(faults))
-    if "name" not in values:
-        raise ValueError(f"{path}: the settings need a name")
     try:
-        return ExtractionSettings(**{str(key): value for key, value in values.items()})
-    except (TypeError, ValueError) as error:
+        if not values.keys().isdisjoint(PARAMETER_SECTIONS):
+            return ExtractionSettings(name=path.stem, **settings_of_params(values))  # type: ignore[arg-type]
+        return _settings_of_fields({str(key): value for key, value in values.items()})
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _faults(settings: ExtractionSettings) -> list[str]:
-    faults = []
-    if not settings.name:
-        faults.append("a name is needed")
-    if len(settings.spacing_mm) != 3 or not all(math.isfinite(one) and one >= 0 for one in settings.spacing_mm):
-        faults.append(f"spacing_mm must be three numbers of 0 or more (Z, Y, X), got {settings.spacing_mm}")
-    if settings.interpolator not in INTERPOLATORS:
-        faults.append(f"interpolator must be one of {', '.join(INTERPOLATORS)}, got {settings.interpolator!r}")
-    if (settings.bin_width is None) == (settings.bin_count is None):
-        faults.append(
-            f"one of bin_width and bin_count must be given and the other null, got {settings.bin_width} and "
-            f"{settings.bin_count}"
-        )
-    if settings.bin_width is not None and not 0 < settings.bin_width < math.inf:
-        faults.append(f"bin_width must be greater than 0, got {settings.bin_width}")
-    if settings.bin_count is not None and (type(settings.bin_count) is not int or settings.bin_count < 1):
-        faults.append(f"bin_count must be a whole number of 1 or more, got {settings.bin_count!r}")
-    if not all(0 < sigma < math.inf for sigma in settings.log_sigma_mm):
-        faults.append(f"log_sigma_mm must be greater than 0, got {settings.log_sigma_mm}")
-    for field in ("wavelet", "normalize"):
-        if not isinstance(getattr(settings, field), bool):
-            faults.append(f"{field} must be true or false, got {getattr(settings, field)!r}")
-    for field, known in (("pointwise", POINTWISE), ("regions", REGIONS)):
-        faults += [
-            f"{field}: there is no {one}; {_nearest(str(one), known)}" for one in _unknown(settings, field, known)
-        ]
-    for field in ("log_sigma_mm", "pointwise", "regions"):
-        if len(set(getattr(settings, field))) != len(getattr(settings, field)):
-            faults.append(f"{field} names the same twice: {getattr(settings, field)}")
-    if not settings.regions:
-        faults.append(f"at least one region is needed, out of {', '.join(REGIONS)}")
-    widths_mm = (settings.ring_inner_mm, settings.ring_outer_mm)
-    if not all(0 <= width < math.inf for width in widths_mm) or sum(widths_mm) == 0:
-        faults.append(f"ring_inner_mm and ring_outer_mm must be 0 or more, and not both 0, got {widths_mm}")
-    for region, width_mm in (("inner", settings.ring_inner_mm), ("outer", settings.ring_outer_mm)):
-        if region in settings.regions and width_mm == 0:
-            faults.append(f"region {region} needs ring_{region}_mm greater than 0")
-    if settings.ring_exclude_below is not None and not math.isfinite(settings.ring_exclude_below):
-        faults.append(f"ring_exclude_below must be a number or null, got {settings.ring_exclude_below}")
-    if not 0 < settings.normalize_scale < math.inf:
-        faults.append(f"normalize_scale must be greater than 0, got {settings.normalize_scale}")
-    if type(settings.minimum_voxels) is not int or settings.minimum_voxels < 1:
-        faults.append(f"minimum_voxels must be a whole number of 1 or more, got {settings.minimum_voxels!r}")
-    return faults
+def _settings_of_fields(values: dict[str, object]) -> ExtractionSettings:
+    if (target := values.pop("_target_", TARGET)) != TARGET:
+        raise ValueError(f"_target_ is {target}, expected {TARGET}")
+    names = [field.name for field in fields(ExtractionSettings)]
+    if faults := [f"there is no {key}; {nearest_word(key, names)}" for key in values if key not in names]:
+        raise ValueError("; ".join(faults))
+    if "name" not in values:
+        raise ValueError("the settings need a name")
+    return ExtractionSettings(**values)  # type: ignore[arg-type]
 
 
-def _unknown(settings: ExtractionSettings, field: str, known: Sequence[str]) -> list[str]:
-    return [one for one in getattr(settings, field) if one not in known]
+def _images(settings: ExtractionSettings) -> list[str]:
+    images = ["original"] if settings.original else []
+    images += [f"log-sigma-{str(sigma).replace('.', '-')}-mm-3D" for sigma in settings.log_sigma_mm]
+    bands: Sequence[str] = _WAVELET_BANDS_2D if settings.force_2d else _WAVELET_BANDS
+    images += [f"wavelet-{band}" for band in bands] if settings.wavelet else []
+    images += settings.pointwise
+    images += ["gradient"] if settings.gradient else []
+    images += ["lbp-2D"] if settings.lbp_2d else []
+    images += ["lbp-3D-m1", "lbp-3D-m2", "lbp-3D-k"] if settings.lbp_3d else []
+    return images
 
 
-def _nearest(word: str, names: Sequence[str]) -> str:
-    close = get_close_matches(word, names, n=1, cutoff=0.5)
-    return f"did you mean {close[0]}?" if close else f"it takes {', '.join(names)}"
+def _as_floats(value: object) -> object:
+    """Return numbers as floats, and leave what is no number for the check of settings to tell."""
+    if isinstance(value, tuple):
+        return tuple(_as_floats(one) for one in value)
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else value

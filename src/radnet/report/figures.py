@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
 
+from radnet.files import write_atomically
 from radnet.report.look import (
     COLOURS,
     GREY,
@@ -30,7 +31,6 @@ from radnet.report.look import (
 from radnet.report.reading import overall_numbers, typed
 from radnet.report.survival_curve import at_risk, from_the_start, time_label, time_ticks
 from radnet.report.text import MISSING, with_interval
-from radnet.tables import write_atomically
 
 _HAND: dict[str, Any] = {
     "font.family": "DejaVu Sans",

@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
+from radnet.files import write_atomically
 from radnet.report.charts import charts
 from radnet.report.drift import drift_tables
 from radnet.report.headline import headlines
@@ -16,7 +17,6 @@ from radnet.report.performance import centre_tables, comparison_tables, performa
 from radnet.report.provenance import messages, provenance_tables
 from radnet.report.reading import Evaluation, read_evaluation
 from radnet.report.truth import truth_table
-from radnet.tables import write_atomically
 
 
 def write_report(folder: Path) -> Path:

@@ -15,7 +15,7 @@ from scipy.special import ndtri
 from radnet.data.simulation.phantom import Contour, LesionDesign, Scan, Scanner, Triple, read_lesion, scan, scanner_of
 from radnet.data.simulation.planted import STREAMS, PlantedCohort, uniforms
 from radnet.data.simulation.settings import SimulationSettings
-from radnet.tables import file_hash, write_atomically
+from radnet.files import file_hash, write_atomically
 
 REDRAWN_LESIONS = 30
 """Lesions, counted from the first patient on, that reader 2 and a repeat of reader 1 delineate as well."""
