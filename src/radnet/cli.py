@@ -196,13 +196,11 @@ def _predict(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from radnet.check.cohort_folder import check_cohort, chosen_endpoints, findings_table, write_findings
-    from radnet.config import config_folder
     from radnet.console import console, progress
-    from radnet.radiomics.settings import read_settings
+    from radnet.radiomics.settings import named_settings
 
     endpoints = chosen_endpoints(options.folder, options.endpoint, options.event, options.time, options.time_unit)
-    named = config_folder() / "radiomics" / f"{options.settings}.yaml"
-    settings = read_settings(named if named.is_file() else Path(options.settings)) if options.settings else None
+    settings = named_settings(options.settings) if options.settings else None
     with progress("Reading images") as show:
         found = check_cohort(options.folder, endpoints, settings, workers=options.workers, progress=show)
     if options.csv:
@@ -235,15 +233,13 @@ def _simulate(options: argparse.Namespace) -> int:
 
 
 def _extract(options: argparse.Namespace) -> int:
-    from radnet.config import config_folder
     from radnet.console import progress
     from radnet.data.features import write_features
     from radnet.data.manifest import read_manifest
     from radnet.radiomics.extract import extract_cohort
-    from radnet.radiomics.settings import read_settings
+    from radnet.radiomics.settings import named_settings
 
-    named = config_folder() / "radiomics" / f"{options.settings}.yaml"
-    settings = read_settings(named if named.is_file() else Path(options.settings))
+    settings = named_settings(options.settings)
     cohort = read_manifest(options.folder)
     with progress("Measuring lesions") as show:
         features = extract_cohort(

@@ -21,6 +21,8 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 
+from radnet.files import config_folder
+
 _REFUSALS = (
     HydraException,
     OmegaConfBaseException,
@@ -81,12 +83,6 @@ class EvaluateConfig:
 
 ConfigStore.instance().store(name="train_schema", node=TrainConfig)
 ConfigStore.instance().store(name="evaluate_schema", node=EvaluateConfig)
-
-
-def config_folder() -> Path:
-    """Return the folder of configurations: packaged with an installed radnet, else that of the checkout."""
-    packaged = Path(__file__).parent / "conf"
-    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"
 
 
 def load_config(name: str, overrides: Sequence[str]) -> DictConfig:

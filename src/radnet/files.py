@@ -1,4 +1,4 @@
-"""Files written in full or not at all, and known by their contents."""
+"""Files written in full or not at all, and known by their contents; where radnet keeps its own."""
 
 import hashlib
 import json
@@ -53,3 +53,9 @@ def _plain(value: object) -> object:
     if isinstance(value, Path):
         return str(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def config_folder() -> Path:
+    """Return the folder of configurations: packaged with an installed radnet, else that of the checkout."""
+    packaged = Path(__file__).parent / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"

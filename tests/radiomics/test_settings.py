@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from radnet.radiomics.settings import ExtractionSettings, feature_names, read_settings
+from radnet.radiomics.settings import ExtractionSettings, feature_names, named_settings, read_settings
 
 CONF = Path(__file__).parents[2] / "conf" / "radiomics"
 
@@ -256,3 +256,12 @@ def test_a_file_of_settings_that_cannot_be_used_is_told_by_name(text, told, tmp_
 def test_a_file_of_settings_that_is_not_there_is_told(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.yaml: no such file of extraction settings"):
         read_settings(tmp_path / "none.yaml")
+
+
+def test_settings_are_found_by_name_or_by_file_and_a_wrong_name_is_told_with_the_nearest(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: mine\nbin_width: 10\n")
+    assert named_settings("ligero") == read_settings(CONF / "ligero.yaml")
+    assert named_settings(str(file)).bin_width == 10
+    with pytest.raises(FileNotFoundError, match="there are no settings zhoa, and no such file; did you mean zhao"):
+        named_settings("zhoa")

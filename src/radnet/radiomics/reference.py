@@ -6,7 +6,6 @@ from importlib.metadata import version as version_of
 from importlib.util import find_spec
 
 import numpy as np
-import scipy.special
 import SimpleITK as sitk  # noqa: N813 - as SimpleITK's own pages write it
 
 from radnet.radiomics.settings import ExtractionSettings, feature_names
@@ -114,7 +113,9 @@ def _check_patterns(settings: ExtractionSettings) -> None:
     lacking = ["scikit-image"] if settings.lbp_2d and find_spec("skimage") is None else []
     if settings.lbp_3d:
         lacking += ["trimesh"] if find_spec("trimesh") is None else []
-        lacking += [] if hasattr(scipy.special, "sph_harm") else ["scipy before 1.17"]
+        from scipy import special  # takes a while to load, and only these patterns ask for it
+
+        lacking += [] if hasattr(special, "sph_harm") else ["scipy before 1.17"]
     if lacking:
         raise ImportError(
             f"pyradiomics needs {', '.join(lacking)} for local binary patterns: install it, or take the engine native"

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from radnet.files import config_folder
 from radnet.radiomics.check_settings import settings_faults
 from radnet.radiomics.params import PARAMETER_SECTIONS, settings_of_params
 from radnet.radiomics.vocabulary import (
@@ -172,6 +173,22 @@ def feature_names(settings: ExtractionSettings) -> list[str]:
         for name, features in chosen.items()
         for feature in features
     ]
+
+
+def named_settings(name: str) -> ExtractionSettings:
+    """Return the settings of a name in ``conf/radiomics``, or of a file.
+
+    Raises:
+        FileNotFoundError: If there is neither; with the names there are.
+        ValueError: As ``read_settings``.
+    """
+    folder = config_folder() / "radiomics"
+    if (folder / f"{name}.yaml").is_file():
+        return read_settings(folder / f"{name}.yaml")
+    if not Path(name).is_file():
+        known = sorted(path.stem for path in folder.glob("*.yaml"))
+        raise FileNotFoundError(f"there are no settings {name}, and no such file; {nearest_word(name, known)}")
+    return read_settings(Path(name))
 
 
 def read_settings(path: Path) -> ExtractionSettings:

@@ -223,3 +223,9 @@ def test_an_image_of_one_value_is_measured_without_texture_to_speak_of():
     assert found["original_firstorder_Uniformity"] == 1
     assert found["original_glcm_Contrast"] == 0
     assert found["original_glcm_JointEnergy"] == 1
+
+
+def test_more_grey_levels_than_their_pairs_can_be_counted_for_are_refused_with_the_cure():
+    values = np.arange(30**3).reshape(30, 30, 30).astype(np.int32) * 1000
+    with pytest.raises(ValueError, match=r"21952 grey levels, .* GiB: bin_width is too small for the image's unit"):
+        measured(values, box((30, 30, 30), (1, 29), (1, 29), (1, 29)))

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from radnet.radiomics.engine.gradient import gradient_magnitude
 from radnet.radiomics.engine.laplacian import laplacian_of_gaussian
-from radnet.radiomics.engine.patterns import circular_patterns, spherical_patterns
 from radnet.radiomics.engine.pointwise import pointwise_values
 from radnet.radiomics.engine.region import Region
 from radnet.radiomics.engine.wavelet import wavelet_bands, wavelet_bands_of_slices
@@ -41,11 +40,8 @@ def filtered_values(image: NDArray, region: Region, settings: ExtractionSettings
         yield name, pointwise_values(name, image, region)
     if settings.gradient:
         yield "gradient", gradient_magnitude(image, region)
-    if settings.lbp_2d:
-        yield "lbp-2D", circular_patterns(image, region, settings.force_2d_axis)
-    if settings.lbp_3d:
-        for level, values in spherical_patterns(image, region):
-            yield f"lbp-3D-{level}", values
+    if settings.lbp_2d or settings.lbp_3d:
+        yield from _patterns(image, region, settings)
 
 
 def _wavelet_bands(
@@ -54,3 +50,13 @@ def _wavelet_bands(
     if settings.force_2d:
         return wavelet_bands_of_slices(image, region, settings.wavelet_name, settings.force_2d_axis)
     return wavelet_bands(image, region, settings.wavelet_name)
+
+
+def _patterns(image: NDArray, region: Region, settings: ExtractionSettings) -> Iterator[tuple[str, NDArray]]:
+    from radnet.radiomics.engine import patterns  # loads scipy's interpolation, which few settings need
+
+    if settings.lbp_2d:
+        yield "lbp-2D", patterns.circular_patterns(image, region, settings.force_2d_axis)
+    if settings.lbp_3d:
+        for level, values in patterns.spherical_patterns(image, region):
+            yield f"lbp-3D-{level}", values

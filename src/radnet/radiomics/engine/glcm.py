@@ -71,6 +71,7 @@ FEATURES = (
     _SUM_SQUARES,
 ) = range(24)
 _EPSILON_BITS = EPSILON / math.log(2.0)  # to first order, x log2(x + epsilon) is x log2(x) + this, for every x > 0
+_MOST_GIB = 1.0  # about 4,500 grey levels
 _INDEPENDENT = 1e-10  # below this eigenvalue, levels of neighbours are independent of each other but for rounding
 
 
@@ -94,11 +95,19 @@ def glcm(grey: GreyLevels, region: Region, settings: ExtractionSettings) -> dict
     Returns:
         The features by pyradiomics' names. Where no voxel has a neighbour all are NaN, but for MCC if there is one
         level and more than one direction: pyradiomics then calls the correlation complete, 1.
+
+    Raises:
+        ValueError: If there are too many grey levels for a matrix of their pairs.
     """
     across = settings.force_2d_axis if settings.force_2d else None
     offsets = directions(region.inside.shape, settings.distances, across)
     if len(offsets) == 0:
         return dict.fromkeys(FEATURES, math.nan)
+    if (needed_gib := len(offsets) * grey.levels.size**2 * 4 / 2**30) > _MOST_GIB:
+        raise ValueError(
+            f"{grey.levels.size} grey levels, whose co-occurrences take {needed_gib:.3g} GiB: bin_width is too small "
+            "for the image's unit; choose a greater one, or a bin_count"
+        )
     pairs = _count(grey, region, offsets)
     if settings.symmetrical_glcm and settings.weighting_norm is None and grey.levels.size > 1:
         values, doubtful, independent = _features_of_pairs(pairs, grey.levels, _products())
@@ -125,11 +134,31 @@ def _averaged(values: NDArray[np.float64], doubtful: NDArray[np.bool_], pairs: N
         counts = pairs[direction, 1:, 1:].astype(np.float64)
         counts += counts.T.copy()
         joint = counts / counts.sum()
-        eigenvalues = np.linalg.eigvals(_transitions(joint, joint.sum(axis=1), joint.sum(axis=0)))
-        values[direction, _MCC] = math.sqrt(np.sort(eigenvalues.real)[-2])
+        transitions = _transitions(joint, joint.sum(axis=1), joint.sum(axis=0))
+        values[direction, _MCC] = math.sqrt(_second_near(transitions, joint.sum(axis=1), values[direction, _MCC] ** 2))
     measured = values[~np.isnan(values[:, _MCC])]
     means = measured.mean(axis=0) if len(measured) else np.full(len(FEATURES), math.nan)
     return dict(zip(FEATURES, means.tolist(), strict=True))
+
+
+def _second_near(transitions: NDArray[np.float64], rows: NDArray[np.float64], near: float) -> float:
+    """Second largest eigenvalue, known to some seven digits already: by inverse iteration, or by all of them."""
+    used = rows > 0
+    if near < 0.999:
+        root = np.sqrt(rows[used])
+        scaled = transitions[np.ix_(used, used)] * root[:, None] / root  # symmetric but for the epsilon
+        shift = near + 1e-8
+        scaled[np.diag_indices_from(scaled)] -= shift
+        vector: NDArray[np.floating] = np.linspace(-1.0, 1.0, len(scaled)) + 0.01
+        found: list[float] = []
+        for _ in range(3):
+            vector /= np.linalg.norm(vector)
+            following = np.linalg.solve(scaled, vector)
+            found.append(shift + 1.0 / float(vector @ following))
+            vector = following
+        if abs(found[2] - found[1]) <= 1e-10 and abs(found[2] - near) <= 1e-6:
+            return found[2]
+    return float(np.sort(np.linalg.eigvals(transitions).real)[-2])
 
 
 def _probabilities(
