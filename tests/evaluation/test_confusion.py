@@ -2,7 +2,17 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from radnet.evaluation.confusion import Confusion, Share, clopper_pearson, confusion, wilson
+from radnet.evaluation.confusion import (
+    Confusion,
+    Share,
+    agresti_coull,
+    clopper_pearson,
+    confusion,
+    diagnostic_odds_ratio,
+    likelihood_ratios,
+    wald,
+    wilson,
+)
 
 FILE = "02_cutoff_confusion.json"
 SCORED = [
@@ -33,6 +43,18 @@ def assert_equals_r(counts, theirs):
         close(share.value, theirs[name]["estimate"])
         close(clopper_pearson(share, 0.95), theirs[name]["clopper_pearson"])
         close(wilson(share, 0.95), theirs[name]["wilson"])
+        for interval in (wald, agresti_coull):  # R lets these leave [0, 1]
+            close(interval(share, 0.95), np.clip(theirs[name][interval.__name__], 0, 1))
+    for name in ("balanced_accuracy", "f1", "mcc", "kappa"):
+        close(getattr(counts, name), theirs[name])
+    close(counts.youden, theirs["youden_J"])
+    ratios = likelihood_ratios(counts, 0.95) | {"diag_or": diagnostic_odds_ratio(counts, 0.95)}
+    for name, known in (("lr_positive", "lr_pos"), ("lr_negative", "lr_neg"), ("diag_or", "diag_or")):
+        ours = ratios[name]
+        close([ours.value, ours.lower, ours.upper], theirs["epiR_est_lower_upper"][known])
+    for name in ("lr_positive", "lr_negative"):
+        close(ratios[name].value, theirs[name])
+        close([ratios[name].lower, ratios[name].upper], theirs[f"{name}_ci_simel"])
 
 
 @of_r(*COUNTED)
@@ -94,7 +116,11 @@ def test_shares_of_nobody_are_empty_and_do_not_crash():
     shares = Confusion(0, 0, 0, 0).shares.values()
 
     assert all(np.isnan(share.value) for share in shares)
-    assert all(np.isnan(interval(share, 0.95)).all() for share in shares for interval in (clopper_pearson, wilson))
+    assert all(
+        np.isnan(interval(share, 0.95)).all()
+        for share in shares
+        for interval in (clopper_pearson, wilson, wald, agresti_coull)
+    )
 
 
 def test_weights_count_a_patient_once_over_his_repeats():
@@ -107,3 +133,39 @@ def test_weights_count_a_patient_once_over_his_repeats():
 def test_negative_counts_are_refused():
     with pytest.raises(ValueError, match="counts of patients must be 0 or more"):
         Confusion(1, -1, 0, 0)
+
+
+def test_likelihood_ratio_and_its_interval_worked_by_hand():
+    # sensitivity 3/4, specificity 1/2: ratio 1.5; variance of its log 1/3 - 1/4 + 1/2 - 1/4 = 1/3
+    ours = likelihood_ratios(Confusion(3, 2, 1, 2), level=0.6826894921370859)["lr_positive"]
+
+    close([ours.value, ours.lower, ours.upper], 1.5 * np.exp([0, -(3**-0.5), 3**-0.5]))
+
+
+def test_turning_calls_around_turns_likelihood_ratios_around():
+    ours, turned = likelihood_ratios(Confusion(19, 9, 5, 36), 0.9), likelihood_ratios(Confusion(5, 36, 19, 9), 0.9)
+
+    assert ours["lr_positive"] == turned["lr_negative"]
+    assert ours["lr_negative"] == turned["lr_positive"]
+
+
+@pytest.mark.parametrize("factor", [0.5, 3.0])
+def test_statistics_of_a_table_do_not_depend_on_its_size_but_intervals_do(factor):
+    cells = np.array([19, 9, 5, 36])
+    ours, scaled = Confusion(*cells), Confusion(*(cells * factor))
+
+    for name in ("youden", "balanced_accuracy", "f1", "mcc", "kappa"):
+        assert getattr(ours, name) == pytest.approx(getattr(scaled, name))
+    widths = [
+        np.log(one.upper / one.lower)
+        for one in (diagnostic_odds_ratio(ours, 0.95), diagnostic_odds_ratio(scaled, 0.95))
+    ]
+    assert widths[0] / widths[1] == pytest.approx(factor**0.5)
+
+
+def test_statistics_of_nobody_are_empty():
+    nobody = Confusion(0, 0, 0, 0)
+
+    for name in ("youden", "balanced_accuracy", "f1", "mcc", "kappa"):
+        assert np.isnan(getattr(nobody, name))
+    assert all(np.isnan(one.value) for one in likelihood_ratios(nobody, 0.95).values())

@@ -19,7 +19,10 @@ from radnet.evaluation.discrimination import (
     mean_tpr,
     roc_curve,
 )
-from radnet.evaluation.survival import concordance_within_folds, hazard_ratio, kaplan_meier, logrank
+from radnet.evaluation.survival.concordance import concordance_within_folds
+from radnet.evaluation.survival.kaplan_meier import kaplan_meier
+from radnet.evaluation.survival.logrank import logrank
+from radnet.evaluation.survival.proportional_hazards import hazard_ratio
 from radnet.tables import METRIC_COLUMNS, PREDICTION_COLUMNS
 
 ROC_COLUMNS = ("endpoint", "model", "partition", "centre", "fold", "repeat", "threshold", "fpr", "tpr")

@@ -1,0 +1,1 @@
+"""How alike readers, or repeats, measure."""

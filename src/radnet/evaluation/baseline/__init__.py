@@ -1,0 +1,1 @@
+"""Tables of who was studied, their tests, and the faults of printed ones."""

@@ -1,0 +1,1 @@
+"""What acting on probabilities is worth."""

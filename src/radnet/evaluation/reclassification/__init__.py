@@ -1,0 +1,1 @@
+"""What a new model changes in the risks an old one gave."""

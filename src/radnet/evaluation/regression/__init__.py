@@ -1,0 +1,1 @@
+"""Logistic and Cox models, tables of their ratios, and nomograms."""
