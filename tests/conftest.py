@@ -1,4 +1,8 @@
-"""Cohorts every test may ask for, and where shared reference data lies."""
+"""Cohorts every test may ask for, and where shared reference data lies.
+
+Without pyradiomics, ``import radiomics`` finds the folder of that name here: a test that needs pyradiomics asks
+``importorskip`` for a module of it, such as ``radiomics.glcm``.
+"""
 
 from pathlib import Path
 
@@ -8,6 +12,11 @@ from cohorts import make_cohort, write_cohort
 from radnet.cohort import Cohort
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # highdicom leaves the index of a file's frames to the garbage collector, of which Python warns from 3.13 on.
+    config.addinivalue_line("filterwarnings", "ignore:unclosed database in <sqlite3.Connection:ResourceWarning")
 
 
 @pytest.fixture(scope="session")

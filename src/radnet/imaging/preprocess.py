@@ -95,8 +95,15 @@ def check_geometry(image: sitk.Image, mask: sitk.Image, tolerance_mm: float = GE
     counts by what it does at the far end of the volume.
 
     Raises:
-        ValueError: If they differ in size, or lie further apart than ``tolerance_mm``; naming what differs.
+        ValueError: If one is no volume of one value per voxel, if they differ in size, or lie further apart than
+            ``tolerance_mm``; naming what differs.
     """
+    for what, one in (("image", image), ("mask", mask)):
+        if one.GetDimension() != 3 or one.GetNumberOfComponentsPerPixel() != 1:
+            raise ValueError(
+                f"the {what} has {one.GetDimension()} dimensions and {one.GetNumberOfComponentsPerPixel()} values per "
+                "voxel, expected 3 and 1"
+            )
     if image.GetSize() != mask.GetSize():
         sizes = f"{image.GetSize()[::-1]} and the mask {mask.GetSize()[::-1]}"
         raise ValueError(f"the image {sizes} differ in size (voxels along Z, Y, X)")
@@ -183,6 +190,10 @@ def resample(
     grid.SetInterpolator(sitk.sitkNearestNeighbor)
     new_mask = grid.Execute(mask) == label  # from the whole mask: a cut one would settle ties of two voxels otherwise
     grid.SetInterpolator(_INTERPOLATORS[interpolator])
+    if interpolator == "bspline" and image.GetDirection() == mask.GetDirection():
+        from radnet.imaging import bspline  # numba, which neither `radnet check` nor the simulator needs
+
+        return bspline.bspline_on_grid(image, new_mask), new_mask
     on_old_voxels = all(_meets(start[axis], new[axis] / old[axis], last[axis] - first[axis]) for axis in range(3))
     if interpolator == "bspline" and on_old_voxels and image.GetPixelID() not in (sitk.sitkFloat32, sitk.sitkFloat64):
         # A spline gives back an old voxel's whole number with an error of 1e-13 either way, and truncation makes one
@@ -390,15 +401,30 @@ def _extent(places: NDArray[np.intp]) -> slice:
 
 
 def _label_box(mask: sitk.Image, label: int) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    """Return the first voxel and the number of voxels of a label's box, along X, Y and Z."""
+    if label < 1:
+        raise ValueError(f"label {label} is background: the labels of a mask start at 1")
     values = sitk.GetArrayViewFromImage(mask)
-    try:
-        box = bounding_box(values == label)[::-1]
-    except ValueError:
+    planes, shadow = [], np.zeros(values.shape[1:], dtype=bool)
+    for z in _planes_set(values):
+        here = values[z] == label
+        if here.any():
+            planes.append(z)
+            shadow |= here
+    if not planes:
         found = [int(value) for value in np.unique(values) if value != 0]
         if not found:
-            raise ValueError("the mask is empty: no voxel is set") from None
-        raise ValueError(f"the mask has no label {label}; it has {', '.join(map(str, found[:10]))}") from None
-    return np.array([side.start for side in box]), np.array([side.stop - side.start for side in box])
+            raise ValueError("the mask is empty: no voxel is set")
+        raise ValueError(f"the mask has no label {label}; it has {', '.join(map(str, found[:10]))}")
+    places = np.flatnonzero(shadow.any(axis=0)), np.flatnonzero(shadow.any(axis=1)), np.array(planes)
+    return np.array([place[0] for place in places]), np.array([place[-1] - place[0] + 1 for place in places])
+
+
+def _planes_set(values: NDArray) -> NDArray[np.intp]:
+    """Return which planes along Z hold anything: by words of 8 bytes, as fast as memory is read."""
+    rows = values.reshape(len(values), -1).view(np.uint8)
+    words = rows.view(np.uint64) if rows.shape[1] % 8 == 0 else rows
+    return np.flatnonzero(np.bitwise_or.reduce(words, axis=1))
 
 
 def _check_box_inside(image: sitk.Image, mask: sitk.Image, low: NDArray[np.int_], size: NDArray[np.int_]) -> None:

@@ -6,8 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 - as SimpleITK's own pages write it
 
+from radnet.kernels import compile_once
 from radnet.radiomics import reference
 from radnet.radiomics.settings import ExtractionSettings
+
+
+def _nothing() -> None:
+    """Prepare an engine that needs no preparation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +28,7 @@ class Engine:
 
     version: Callable[[], str]
     measure: Callable[[sitk.Image, sitk.Image, ExtractionSettings], dict[str, float]]
-    prepare: Callable[[], object] = bool
+    prepare: Callable[[], object] = _nothing
 
 
 def engine_named(name: str) -> Engine:
@@ -44,23 +49,34 @@ def _native_version() -> str:
 def _measure_natively(image: sitk.Image, mask: sitk.Image, settings: ExtractionSettings) -> dict[str, float]:
     from radnet.radiomics.engine.measure import measure  # loads the compiled kernels, which only measuring needs
 
+    _prepare_natively()
     return measure(image, mask, settings)
 
 
-def _compile() -> None:
-    """Measure a tiny lesion of each pixel type there is, which leaves compiled kernels on the disk."""
-    noise = np.random.default_rng(0).normal(0, 100, (12, 12, 12))
+def _prepare_natively() -> None:
+    compile_once(_measure_tiny_lesions)
+
+
+def _measure_tiny_lesions() -> None:
+    """Measure one of each pixel type, which has every kernel compiled that most settings use, and kept."""
+    from radnet.imaging.bspline import bspline_on_grid
+    from radnet.radiomics.engine.measure import measure
+
+    noise = np.random.default_rng(0).normal(0, 100, (14, 14, 14))
     inside = np.zeros(noise.shape, dtype=np.uint8)
-    inside[3:9, 3:9, 3:8] = 1
-    for kind in (np.int16, np.float32):
-        settings = ExtractionSettings("any", log_sigma_mm=(1.0,))
-        _measure_natively(sitk.GetImageFromArray(noise.astype(kind)), sitk.GetImageFromArray(inside), settings)
+    inside[4:10, 4:10, 4:9] = 1
+    settings = ExtractionSettings("any", log_sigma_mm=(1.0,))
+    mask = sitk.GetImageFromArray(inside)
+    for kind in (np.int16, np.int32, np.float32, np.float64):
+        image = sitk.GetImageFromArray(noise.astype(kind))
+        image.SetSpacing((1.1, 1.1, 1.1))
+        measure(bspline_on_grid(image, mask), mask, settings)
 
 
 NATIVE_VERSION = "1"
 """Raise it when the native engine gives other values than before: what was measured with another is measured anew."""
 
 ENGINES = {
-    "native": Engine(_native_version, _measure_natively, _compile),
+    "native": Engine(_native_version, _measure_natively, _prepare_natively),
     "pyradiomics": Engine(reference.version, reference.features),
 }

@@ -21,7 +21,8 @@ from radnet.radiomics.scan import Measured, Row, failed_row, measure_region, mea
 from radnet.radiomics.settings import ExtractionSettings, feature_names
 from radnet.radiomics.workers import memory_share_gib, work_through
 
-_CACHE_FORMAT = 1  # raise it when the same files, settings and engine give other values than before
+_DEPENDS_ON = ("numpy", "SimpleITK", "PyWavelets")
+_CACHE_FORMAT = 2  # raise it when the same files, settings and engine give other values than before
 
 
 def extract_lesion(
@@ -92,7 +93,9 @@ def extract_cohort(
         raise ValueError(f"without a time limit there is one process, this one, and not {workers} workers")
     if limit_s is not None and limit_s <= 0:
         raise ValueError(f"the time limit of a lesion must be more than 0 s, got {limit_s:g}")
-    made_by = f"{engine} {engine_named(engine).version()}"
+    made_by = f"{engine} {engine_named(engine).version()}; " + ", ".join(
+        f"{name} {version(name)}" for name in _DEPENDS_ON
+    )
     hashes = _hashes(cohort, workers)
     if not hashes:
         raise ValueError("nothing to measure: no lesion of the cohort has an image and a mask")
@@ -116,8 +119,7 @@ def extract_cohort(
     if limit_s is None:
         results: Iterable[Measured] = (one for unit in units for one in measure(unit))
     else:
-        if min(workers, len(units)) > 1:
-            engine_named(engine).prepare()
+        engine_named(engine).prepare()  # before a limit runs, and once for all workers
         memory_gib = memory_gib or memory_share_gib(workers)
         failed = partial(failed_row, settings=settings)
         results = work_through(units, measure, failed, workers=workers, limit_s=limit_s, memory_gib=memory_gib)
@@ -140,7 +142,8 @@ def _rows(
             content = (_CACHE_FORMAT, *files, region, one.channel, settings.fingerprint(region), names, made_by)
             key = hashlib.sha256(repr(content).encode()).hexdigest()
             keys = (patient_id, lesion_id, region, one.channel, one.reader, one.repeat)
-            cached = cache / key[:2] / f"{key}.npy"
+            known = hashes[one.image] is not None and hashes[one.mask] is not None
+            cached = cache / key[:2] / f"{key}.npy" if known else None
             rows.append(Row(keys, region, one.image, one.mask, one.label, one.roi_name, cached))
     return rows
 
@@ -163,7 +166,10 @@ def _hashes(cohort: Cohort, workers: int) -> dict[Path, str | None]:
 
 
 def _hash_or_nothing(path: Path) -> str | None:
-    """Hash a file or a DICOM folder; one that cannot be read gets its reason where it is read as an image."""
+    """Hash a file or a DICOM folder; one that cannot be read gets its reason where it is read as an image.
+
+    Where that succeeds after all, as it may on a network, what is measured is not cached: nothing tells what it is of.
+    """
     try:
         return content_hash(path)
     except OSError:
@@ -171,6 +177,8 @@ def _hash_or_nothing(path: Path) -> str | None:
 
 
 def _read_cached(row: Row, settings: ExtractionSettings) -> NDArray[np.float64] | None:
+    if row.cached is None:
+        return None
     try:
         values = np.load(row.cached, allow_pickle=False)
     except FileNotFoundError:
@@ -208,6 +216,6 @@ def _provenance(
         "fingerprint": settings.fingerprint(),
         "engine": engine,
         "engine_version": engine_named(engine).version(),
-        "versions": {name: version(name) for name in ("numpy", "SimpleITK")},
+        "versions": {name: version(name) for name in _DEPENDS_ON},
         "inputs": inputs,
     }

@@ -36,7 +36,7 @@ PAD_VOXELS = 5
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table to be: its key, what it is measured from, and where its values are cached."""
+    """One row of the table to be: its key, what it is measured from, and where its values are cached, if they are."""
 
     keys: tuple[str, ...]
     region: str
@@ -44,7 +44,7 @@ class Row:
     mask: Path
     label: int
     roi_name: str | None
-    cached: Path
+    cached: Path | None
 
     @property
     def mask_as_read(self) -> tuple[str, str, int]:
@@ -99,7 +99,8 @@ def _measure_row(
     except Exception as error:
         return failed_row(row, reason(error), settings)
     values = np.array([features[name] for name in feature_names(settings)], dtype=np.float64)
-    write_atomically(row.cached, lambda path: np.save(path, values))
+    if row.cached is not None:
+        write_atomically(row.cached, lambda path: np.save(path, values))
     return Measured(row.keys, "ok", values)
 
 
@@ -135,12 +136,18 @@ def region_on_grid(
     Raises:
         ValueError: If the region cannot be measured, with the reason.
     """
+    _refuse_mask_without_background(mask, label)
     ring_voxels = 0 if region == "lesion" else _ring_voxels(mask, settings)
     grid_image, grid_mask = _grid(image, mask, label, ring_voxels, settings)
     if region != "lesion":
         grid_mask = _ring(grid_image, grid_mask, region, settings)
     _check_measurable(grid_image, grid_mask, region, settings)
     return grid_image, grid_mask
+
+
+def _refuse_mask_without_background(mask: sitk.Image, label: int) -> None:
+    if mask[0, 0, 0] == label and (sitk.GetArrayViewFromImage(mask) == label).all():
+        raise ValueError(f"the lesion fills the whole image {mask.GetSize()[::-1]}, no background is left")
 
 
 def _grid(

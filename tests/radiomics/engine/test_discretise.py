@@ -150,3 +150,11 @@ def test_bins_too_narrow_for_the_values_are_refused(values, definitions):
 def test_values_below_the_range_that_ibsi_counts_from_are_refused():
     with pytest.raises(ValueError, match="bins start at resegment_range 0.0, but the lesion holds -1.0"):
         of_row(-1, 5, definitions="ibsi", resegment_range=(0.0, 10.0))
+
+
+@pytest.mark.parametrize(("value", "width"), [(1e6, 0.01), (1e9, 25.0)])
+def test_bins_narrower_than_single_precision_can_tell_apart_are_refused(value, width):
+    region = Region.of(np.ones(SHAPE, dtype=bool), (1.0, 1.0, 1.0))
+    values = (normal(9) * width + value).astype(np.float32).ravel()
+    with pytest.raises(ValueError, match=r"bin_width .* is too narrow for values from .* in float32"):
+        grey_levels(values, region, ExtractionSettings("narrow", bin_width=width), filtered=False)

@@ -3,9 +3,9 @@
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from radnet.kernels import kernel
 from radnet.radiomics.engine.marching_cubes import Surface
 
 
@@ -32,7 +32,7 @@ def diameters(surface: Surface, spacing_mm: tuple[float, float, float]) -> tuple
     return math.sqrt(slice_mm2), math.sqrt(column_mm2), math.sqrt(row_mm2), math.sqrt(widest_mm2)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _widest_in_planes(ends: NDArray[np.int32], step_line: float, step_end: float, corners: NDArray[np.bool_]) -> float:
     """Return the greatest squared distance within a plane, and mark which ends are corners of their plane's hull."""
     planes, lines = ends.shape[1], ends.shape[2]
@@ -55,7 +55,7 @@ def _widest_in_planes(ends: NDArray[np.int32], step_line: float, step_end: float
     return widest
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _hull(ends: NDArray[np.int32], far_ends: NDArray[np.int32], side: int, at: NDArray[np.int64], first: int) -> int:
     """Write the corners of the hull on the side of these ends into ``at`` from ``first`` on; return how many."""
     count = 0
@@ -75,7 +75,7 @@ def _hull(ends: NDArray[np.int32], far_ends: NDArray[np.int32], side: int, at: N
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _corners_in_all_planes(
     across_z: NDArray[np.int32],
     corners_z: NDArray[np.bool_],
@@ -99,7 +99,7 @@ def _corners_in_all_planes(
     return points[:count].copy()
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _widest(points_mm: NDArray[np.float64], radius_mm: NDArray[np.float64], widest: float) -> float:
     """Return the greatest squared distance of points that come by falling distance from one place, if above another."""
     reach = math.sqrt(widest) * (1 - 1e-12)  # rounding must not drop a pair

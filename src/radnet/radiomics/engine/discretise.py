@@ -3,9 +3,9 @@
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from radnet.kernels import kernel
 from radnet.radiomics.engine.region import GreyLevels, Region, codes_in_box
 from radnet.radiomics.settings import ExtractionSettings
 
@@ -64,6 +64,11 @@ def _edges(low: np.floating | int, high: np.floating | int, settings: Extraction
     _refuse_too_narrow(float(low), float(high), settings.bin_width)
     # The very call of pyradiomics: arange rounds each edge in its own way.
     edges = np.arange(low - low % settings.bin_width, high + 2 * settings.bin_width, settings.bin_width)
+    if len(edges) < 2 or not edges[1] > edges[0]:
+        raise ValueError(
+            f"bin_width {settings.bin_width} is too narrow for values from {low} to {high} in {type(low).__name__}, whose "
+            "numbers there lie further apart: choose a greater one"
+        )
     return edges.astype(np.float64)
 
 
@@ -75,7 +80,7 @@ def _refuse_too_narrow(low: float, high: float, bin_width: float) -> None:
         )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _digitised(
     values: NDArray[np.float64], edges: NDArray[np.float64], per_bin: float
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -85,9 +90,7 @@ def _digitised(
     first, last = edges[0], edges.size - 1
     for voxel in range(values.size):
         value = values[voxel]
-        at = int((value - first) * per_bin)
-        if at > last:
-            at = last
+        at = min(max(int((value - first) * per_bin), 0), last)
         while at < last and value >= edges[at + 1]:
             at += 1
         while at > 0 and value < edges[at]:
@@ -97,7 +100,7 @@ def _digitised(
     return level, counts
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _replace(level: NDArray[np.int32], code_of_level: NDArray[np.int32]) -> None:
     for voxel in range(level.size):
         level[voxel] = code_of_level[level[voxel]]

@@ -1,11 +1,12 @@
 """First order features: how a lesion's intensities are distributed, wherever they lie."""
 
 import math
+from functools import partial
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from radnet.kernels import kernel
 from radnet.radiomics.engine.region import GreyLevels, Region
 from radnet.radiomics.settings import ExtractionSettings
 
@@ -55,7 +56,7 @@ def first_order(values: NDArray, grey: GreyLevels, region: Region, settings: Ext
         "Energy": energy,
         "Entropy": entropy,
         "InterquartileRange": p75 - p25,
-        "Kurtosis": fourth / variance**2 - (3 if ibsi else 0) if variance else 0.0,
+        "Kurtosis": fourth / variance**2 - (3 if ibsi else 0) if variance**2 else 0.0,
         "Maximum": maximum,
         "MeanAbsoluteDeviation": deviation,
         "Mean": mean,
@@ -85,7 +86,7 @@ def _between(below: float, above: float, part: float) -> float:
     return above - (above - below) * (1 - part) if part >= 0.5 else below + (above - below) * part
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _at_ranks(
     values: NDArray[np.float64], minimum: float, maximum: float, ranks: NDArray[np.int64]
 ) -> NDArray[np.float64]:
@@ -121,7 +122,7 @@ def _at_ranks(
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _select(values: NDArray[np.float64], rank: int) -> float:
     """Return the value of a rank by Hoare's quickselect, which leaves ``values`` in another order."""
     low, high = 0, values.size - 1
@@ -144,7 +145,7 @@ def _select(values: NDArray[np.float64], rank: int) -> float:
     return values[rank]
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "nsz", "contract"})
+@partial(kernel, fastmath={"reassoc", "nsz", "contract"})
 def _deviations(
     values: NDArray[np.float64], mean: float, shift: float, p10: float, p90: float
 ) -> tuple[float, float, float, float, float, float]:
@@ -175,7 +176,7 @@ def _deviations(
     return second / size, third / size, fourth / size, absolute / size, energy, robust
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _of_levels(counts: NDArray[np.int64], voxels: int, epsilon: float) -> tuple[float, float]:
     """Return entropy in bits, with ``epsilon`` added in the logarithm, and uniformity."""
     entropy, uniformity = 0.0, 0.0

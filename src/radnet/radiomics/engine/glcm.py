@@ -8,9 +8,9 @@ import math
 from functools import cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from radnet.kernels import kernel
 from radnet.radiomics.engine.mcc import EPSILON, second_eigenvalue
 from radnet.radiomics.engine.neighbours import direction_weights, directions
 from radnet.radiomics.engine.region import MARGIN, GreyLevels, Region
@@ -265,7 +265,7 @@ def _mcc(
         return np.asarray(np.sqrt(np.sort(np.linalg.eigvals(matrices), axis=1)[:, -2]))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _transitions(
     joint: NDArray[np.float64], rows: NDArray[np.float64], columns: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -282,7 +282,7 @@ def _transitions(
     return there_and_back
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count_pairs(
     codes: NDArray[np.uint32],
     starts: NDArray[np.int64],
@@ -321,7 +321,7 @@ def _products() -> NDArray[np.float64]:
     return counts * np.log2(np.maximum(counts, 1.0))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _features_of_pairs(
     pairs: NDArray[np.int32], levels: NDArray[np.int64], products: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], bool]:
@@ -360,7 +360,7 @@ def _features_of_pairs(
     return values, doubtful, False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _symmetric(
     pairs: NDArray[np.int32],
     levels: NDArray[np.int64],
@@ -411,7 +411,7 @@ def _symmetric(
     return squares, most, logs
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _closeness(top: int) -> NDArray[np.float64]:
     """Weights of a difference in level in Id, Idm, Idmn, Idn and InverseVariance, shape (5, top)."""
     weights = np.zeros((5, top))
@@ -424,7 +424,7 @@ def _closeness(top: int) -> NDArray[np.float64]:
     return weights
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _of_differences(
     differences: NDArray[np.float64], total: float, closeness: NDArray[np.float64], of: NDArray[np.float64]
 ) -> None:
@@ -456,7 +456,7 @@ def _of_differences(
     of[_INVERSE_VARIANCE] = inverse_variance / total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _of_sums(sums: NDArray[np.float64], total: float, of: NDArray[np.float64]) -> None:
     """Features of the sum of two levels, whose mean is twice that of one; Autocorrelation still lacks the Contrast."""
     first, second, entropy = 0.0, 0.0, 0.0
@@ -482,7 +482,7 @@ def _of_sums(sums: NDArray[np.float64], total: float, of: NDArray[np.float64]) -
     of[_SUM_ENTROPY] = entropy
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _of_margins(
     counts: NDArray[np.float64],
     rows: NDArray[np.float64],

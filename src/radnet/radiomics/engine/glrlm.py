@@ -1,9 +1,9 @@
 """Grey level run length matrix: runs of one grey level along each direction (IBSI TP0I)."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from radnet.kernels import kernel
 from radnet.radiomics.engine.neighbours import directions
 from radnet.radiomics.engine.region import Region
 from radnet.radiomics.engine.size_matrix import STATISTICS, SizeMatrix, statistics
@@ -100,7 +100,7 @@ def _has_line(voxels: NDArray[np.int64], step: NDArray[np.int64]) -> bool:
     return len(np.unique(where_it_starts, axis=0)) < len(voxels)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _has_neighbours(inside: NDArray[np.bool_], rows: NDArray[np.int64], steps: NDArray[np.int64]) -> NDArray[np.bool_]:
     depth, height, width = inside.shape
     found = np.zeros(steps.shape[0], dtype=np.bool_)

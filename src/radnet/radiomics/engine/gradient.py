@@ -1,9 +1,9 @@
 """The magnitude of an image's gradient at a lesion's voxels, equal to ITK's to the last bit."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from radnet.kernels import kernel
 from radnet.radiomics.engine.region import Region
 
 
@@ -27,7 +27,7 @@ def gradient_magnitude(image: NDArray, region: Region) -> NDArray[np.float32]:
     return _magnitudes(reach, np.array([0.5 / step for step in region.spacing_mm]), region.rows, region.voxels)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _magnitudes(
     reach: NDArray[np.float64], weights: NDArray[np.float64], rows: NDArray[np.int64], voxels: int
 ) -> NDArray[np.float32]:

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from radnet.kernels import kernel
 from radnet.radiomics.engine.region import Region
 
 _LANES = 64  # lines filtered side by side: enough to hide the latency of the recursion, few enough for the cache
@@ -146,7 +146,7 @@ def _terms(numerator: list[float], denominator: list[float]) -> NDArray[np.float
     return np.array([numerator, backward, denominator, border_forward, border_backward])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _across_rows(
     planes: NDArray, start: int, stop: int, terms: NDArray[np.float64], wanted: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
@@ -181,7 +181,7 @@ def _across_rows(
                     out[i] = np.float32(one[i] + other[i])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _next_runs(wanted: NDArray[np.bool_], at: int, runs: NDArray[np.int64]) -> tuple[int, int]:
     """Fill the lanes with wanted lines from position ``at`` on; list their runs: block, first of it, lane, size.
 
@@ -205,7 +205,7 @@ def _next_runs(wanted: NDArray[np.bool_], at: int, runs: NDArray[np.int64]) -> t
     return count, at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _along_rows(rows: NDArray, start: int, stop: int, terms: NDArray[np.float64]) -> NDArray[np.float32]:
     """Filter along the rows of (M, N); keep [start, stop) of them."""
     count, length = rows.shape
@@ -229,14 +229,14 @@ def _along_rows(rows: NDArray, start: int, stop: int, terms: NDArray[np.float64]
     return filtered
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _buffers(length: int) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Return room for lines, their mirror image and what the recursion makes of each: one row of lanes per voxel."""
     shape = (length + _REACH, _LANES)
     return np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(shape)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _recurse(
     lines: NDArray[np.float64],
     filtered: NDArray[np.float64],
@@ -265,7 +265,7 @@ def _recurse(
     _advance(late, flat, 4, stop, inputs, d1, d2, d3, d4)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _advance(
     late: NDArray[np.float64],
     flat: NDArray[np.float64],
@@ -287,7 +287,7 @@ def _advance(
         )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sum_at_voxels(
     along_x: NDArray[np.float32],
     along_y: NDArray[np.float32],

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from radnet.kernels import kernel
 
 # Triangles of each cube case, three edges a triangle, an edge a hexadecimal digit. Bit k of a case is set where corner
 # k is in the lesion; a case with bit 7 is the inside-out of its complement. The table is that of cshape.c of
@@ -98,7 +99,7 @@ def _cases() -> _Cases:
     return _Cases(crosses, volume, normal)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _march(
     inside: NDArray[np.bool_], volume: NDArray[np.int64], normal: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], int, NDArray[np.int32], NDArray[np.int32]]:
@@ -135,7 +136,7 @@ def _march(
     return often, six_volumes, ends_x, ends_y
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _cases_of_row(
     first: NDArray[np.uint8],
     beside: NDArray[np.uint8],
@@ -149,7 +150,7 @@ def _cases_of_row(
         case_at[x] = near | far
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _reach(ends_x: NDArray[np.int32], ends_y: NDArray[np.int32], z: int, y: int, x: int) -> None:
     ends_x[0, z, y] = min(ends_x[0, z, y], x)
     ends_x[1, z, y] = max(ends_x[1, z, y], x)

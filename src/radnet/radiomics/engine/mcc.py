@@ -13,8 +13,9 @@ References:
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from radnet.kernels import kernel
 
 EPSILON = float(np.spacing(1.0))
 """What pyradiomics adds to denominators and logarithms."""
@@ -24,7 +25,7 @@ _FIRST_LOOK = 16  # steps before the first test of convergence: a test costs as 
 _BROKEN = 1e-13  # a next vector shorter than this is rounding: the recursion has seen all there is
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def second_eigenvalue(counts: NDArray[np.float64], rows: NDArray[np.float64]) -> tuple[float, bool]:
     """Return the second largest eigenvalue of Q, and whether it is good to eight digits.
 
@@ -68,7 +69,7 @@ def second_eigenvalue(counts: NDArray[np.float64], rows: NDArray[np.float64]) ->
     return value, _dot(residual, residual) <= 1e-12 * value and not near_first
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _parts(scaled: NDArray[np.float64]) -> NDArray[np.int64]:
     """Part of each level: two levels with a common neighbour share one. Q couples no two parts, each has its own 1."""
     size = scaled.shape[0]
@@ -98,7 +99,7 @@ def _parts(scaled: NDArray[np.float64]) -> NDArray[np.int64]:
     return parent
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _second_of_parts(scaled: NDArray[np.float64], first: NDArray[np.float64], parts: NDArray[np.int64]) -> float:
     """Second largest of the parts' first eigenvalues, all of which the epsilon takes a little below 1."""
     largest, second = 0.0, 0.0
@@ -116,7 +117,7 @@ def _second_of_parts(scaled: NDArray[np.float64], first: NDArray[np.float64], pa
     return second
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _scaled(
     counts: NDArray[np.float64], rows: NDArray[np.float64], size: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -140,7 +141,7 @@ def _scaled(
     return scaled, first
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _start(vector: NDArray[np.float64], first: NDArray[np.float64]) -> None:
     """A vector near the wanted one where neighbours are alike, and orthogonal to no eigenvector by symmetry."""
     for i in range(vector.size):
@@ -151,7 +152,7 @@ def _start(vector: NDArray[np.float64], first: NDArray[np.float64]) -> None:
     _add(vector, 1.0 / math.sqrt(_dot(vector, vector)) - 1.0, vector)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _extend(
     scaled: NDArray[np.float64],
     basis: NDArray[np.float64],
@@ -186,7 +187,7 @@ def _extend(
     return wanted
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _greatest(diagonal: NDArray[np.float64], beside: NDArray[np.float64], weights: NDArray[np.float64]) -> bool:
     """Write the tridiagonal's eigenvector of greatest |eigenvalue|; return whether more steps would change it.
 
@@ -205,7 +206,7 @@ def _greatest(diagonal: NDArray[np.float64], beside: NDArray[np.float64], weight
     return left * abs(weights[-1]) <= _RESIDUAL
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _outermost(diagonal: NDArray[np.float64], beside: NDArray[np.float64], sign: float) -> float:
     """Largest eigenvalue of ``sign`` times the tridiagonal, by Laguerre's iteration from above: all lie in [-1, 1]."""
     size = diagonal.size
@@ -233,7 +234,7 @@ def _outermost(diagonal: NDArray[np.float64], beside: NDArray[np.float64], sign:
     return at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _eigenvector(
     diagonal: NDArray[np.float64], beside: NDArray[np.float64], sign: float, value: float, vector: NDArray[np.float64]
 ) -> None:
@@ -257,7 +258,7 @@ def _eigenvector(
             vector[i] /= length
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _times_q(
     scaled: NDArray[np.float64], first: NDArray[np.float64], vector: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -278,14 +279,14 @@ def _times_q(
     return twice
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _times(matrix: NDArray[np.float64], vector: NDArray[np.float64], product: NDArray[np.float64]) -> None:
     """Product with a symmetric matrix."""
     product[:] = 0.0
     _add_rows(product, vector, matrix)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add_rows(target: NDArray[np.float64], factors: NDArray[np.float64], rows: NDArray[np.float64]) -> None:
     """Add each row times its factor; four rows at once, to pass over the target less often."""
     whole = factors.size // 4 * 4
@@ -298,13 +299,13 @@ def _add_rows(target: NDArray[np.float64], factors: NDArray[np.float64], rows: N
         _add(target, factors[k], rows[k])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add(target: NDArray[np.float64], factor: float, vector: NDArray[np.float64]) -> None:
     for i in range(target.size):
         target[i] += factor * vector[i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
     whole = a.size // 4 * 4

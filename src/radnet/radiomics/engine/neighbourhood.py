@@ -1,9 +1,9 @@
 """Dependences and tone differences for any distances and tolerance, each neighbour visited in turn."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from radnet.kernels import kernel
 from radnet.radiomics.engine.neighbours import directions
 from radnet.radiomics.engine.ngtdm import ToneDifferences
 from radnet.radiomics.engine.region import MARGIN, GreyLevels, Region
@@ -30,7 +30,7 @@ def dependences_and_tones(
     return dependences, ToneDifferences(grey.levels, grey.counts, isolated, differences)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _visit(
     codes: NDArray[np.int32],
     levels: NDArray[np.int64],

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from radnet.kernels import kernel
 from radnet.radiomics.settings import Definitions
 
 
@@ -48,7 +48,7 @@ def ngtdm(tones: ToneDifferences, definitions: Definitions) -> dict[str, float]:
     }
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _features(
     levels: NDArray[np.float64], voxels: NDArray[np.float64], sums: NDArray[np.float64]
 ) -> tuple[float, float, float, float, float]:

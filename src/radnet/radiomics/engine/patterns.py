@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates, spline_filter
 
+from radnet.kernels import kernel
 from radnet.radiomics.engine.region import Region
 
 _POINTS = 8
@@ -119,7 +119,7 @@ def _excess_kurtosis(values: NDArray) -> NDArray[np.float64]:
     return np.where(flat, np.nan, (squares**2).mean(axis=1) / np.where(flat, 1, variance) ** 2 - 3)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _circular(slices: NDArray[np.float64], voxels: NDArray[np.int64], points: NDArray[np.float64]) -> NDArray[np.int64]:
     patterns = np.empty(len(voxels), dtype=np.int64)
     for voxel in range(len(voxels)):
@@ -136,7 +136,7 @@ def _circular(slices: NDArray[np.float64], voxels: NDArray[np.int64], points: ND
     return patterns
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _bilinear(plane: NDArray[np.float64], y: float, x: float) -> float:
     low_y, low_x, high_y, high_x = math.floor(y), math.floor(x), math.ceil(y), math.ceil(x)
     up, right = y - low_y, x - low_x
@@ -145,7 +145,7 @@ def _bilinear(plane: NDArray[np.float64], y: float, x: float) -> float:
     return (1 - up) * low + up * high
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _value(plane: NDArray[np.float64], y: int, x: int) -> float:
     if y < 0 or x < 0 or y >= plane.shape[0] or x >= plane.shape[1]:
         return 0.0

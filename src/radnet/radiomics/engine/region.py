@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from radnet.imaging.preprocess import bounding_box
+from radnet.kernels import kernel
 
 MARGIN = 2
 """Voxels of background around the box of grey levels, so that a kernel may look two voxels ahead unasked."""
@@ -73,7 +73,7 @@ def codes_in_box(region: Region, codes: NDArray[np.int32]) -> NDArray[np.int32]:
     return volume
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _rows(inside: NDArray[np.bool_]) -> NDArray[np.int64]:
     found = 0
     depth, height, width = inside.shape
@@ -97,7 +97,7 @@ def _rows(inside: NDArray[np.bool_]) -> NDArray[np.int64]:
     return rows
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _place(volume: NDArray[np.int32], rows: NDArray[np.int64], codes: NDArray[np.int32]) -> None:
     voxel = 0
     for row in range(rows.shape[0]):

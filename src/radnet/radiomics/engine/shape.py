@@ -3,9 +3,9 @@
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from radnet.kernels import kernel
 from radnet.radiomics.engine.diameters import diameters
 from radnet.radiomics.engine.marching_cubes import surface
 from radnet.radiomics.engine.region import Region
@@ -78,7 +78,7 @@ def _rank(moments: list[list[int]]) -> int:
     return 2 if any(minors) else int(any((zz, yy, xx)))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sums_of_centres(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the number of voxels and the sums of z, y, x, zz, yz, yy, xz, xy and xx over them."""
     sums = np.zeros(10, dtype=np.int64)

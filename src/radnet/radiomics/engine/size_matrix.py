@@ -5,8 +5,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from radnet.kernels import kernel
 
 STATISTICS = (
     "things",
@@ -70,7 +71,7 @@ def _log_products() -> NDArray[np.float64]:
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _log_product(count: float, table: NDArray[np.float64]) -> float:
     whole = int(count)
     if whole < table.size and whole == count:
@@ -78,7 +79,7 @@ def _log_product(count: float, table: NDArray[np.float64]) -> float:
     return count * math.log2(count)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _statistics(
     small: NDArray[np.int32] | NDArray[np.float64],
     large: NDArray[np.int64],
@@ -99,7 +100,7 @@ def _statistics(
         first = last
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _statistics_of_one(
     small: NDArray[np.int32] | NDArray[np.float64],
     large: NDArray[np.int64],

@@ -8,9 +8,9 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from radnet.kernels import kernel
 from radnet.radiomics.engine.neighbourhood import dependences_and_tones
 from radnet.radiomics.engine.ngtdm import ToneDifferences
 from radnet.radiomics.engine.region import MARGIN, GreyLevels, Region
@@ -124,7 +124,7 @@ def _words() -> tuple[NDArray[np.uint16], NDArray[np.uint8], NDArray[np.uint8]]:
     return fewest.astype(np.uint16), lowest.astype(np.uint8), np.bitwise_count(words).astype(np.uint8)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _stretches(rows: NDArray[np.int64], height: int, width: int) -> NDArray[np.int64]:
     # first voxel and size of what is read in one go, gaps and the ends of lines included: long loops are faster
     stretches = np.empty((rows.shape[0], 2), dtype=np.int64)
@@ -141,7 +141,7 @@ def _stretches(rows: NDArray[np.int64], height: int, width: int) -> NDArray[np.i
     return stretches[:found]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _equal_ahead(codes: NDArray[np.int32], stretches: NDArray[np.int64], allowed: np.uint16) -> NDArray[np.uint16]:
     # bit d of a voxel's word: the next voxel along direction d has its code; outside the lesion it means nothing
     equal = np.zeros(codes.shape, dtype=np.uint16)
@@ -170,7 +170,7 @@ def _equal_ahead(codes: NDArray[np.int32], stretches: NDArray[np.int64], allowed
 # and take few arrays, so that the compiler finds no reason against vector instructions.
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _compare(
     here: NDArray[np.int32],
     below: NDArray[np.int32],
@@ -197,7 +197,7 @@ def _compare(
         out[x] = word
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _equal_behind(
     here: NDArray[np.uint16],
     above: NDArray[np.uint16],
@@ -224,7 +224,7 @@ def _equal_behind(
         out[x] = word
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _lengthen(
     before: NDArray[np.uint64], behind: NDArray[np.uint16], first_bit: np.uint64, out: NDArray[np.uint64]
 ) -> None:
@@ -237,7 +237,7 @@ def _lengthen(
         out[x] = (left | middle | right) + _ONE_EACH
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _packed(codes: NDArray[np.int32], levels: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int32]:
     # a voxel's level, and 1 for the voxel in the bits above, so that one sum yields both
     packed = np.zeros(codes.shape, dtype=np.int32)
@@ -251,7 +251,7 @@ def _packed(codes: NDArray[np.int32], levels: NDArray[np.int64], rows: NDArray[n
     return packed
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sums_in_planes(packed: NDArray[np.int32], reach_y: int, reach_x: int) -> NDArray[np.int32]:
     sums = np.zeros(packed.shape, dtype=np.int32)
     depth, height, width = packed.shape
@@ -268,7 +268,7 @@ def _sums_in_planes(packed: NDArray[np.int32], reach_y: int, reach_x: int) -> ND
     return sums
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sum_rows(
     above: NDArray[np.int32],
     here: NDArray[np.int32],
@@ -283,7 +283,7 @@ def _sum_rows(
         out[x] = middle + reach_y * (above[x + _ONE] + below[x + _ONE] + reach_x * sides)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count(
     codes_in_box: NDArray[np.int32],
     ahead_in_box: NDArray[np.uint16],
@@ -410,7 +410,7 @@ def _count(
     return runs, long_runs[:long_found], zones, large_zones, alike, isolated, differences
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _first_of(joined: NDArray[np.int32], zone: int) -> int:
     while joined[zone] != zone:
         joined[zone] = joined[joined[zone]]
@@ -418,7 +418,7 @@ def _first_of(joined: NDArray[np.int32], zone: int) -> int:
     return zone
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add_single_voxels(
     runs: NDArray[np.int32], long_runs: NDArray[np.int64], longest: int, counts: NDArray[np.int64]
 ) -> None:
@@ -435,7 +435,7 @@ def _add_single_voxels(
         runs[rest // (longest + 1), row, 0] -= rest % (longest + 1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _gathered(
     joined: NDArray[np.int32], zone_size: NDArray[np.int32], zone_row: NDArray[np.int32], n: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:

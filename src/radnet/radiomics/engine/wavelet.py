@@ -6,9 +6,9 @@ from itertools import product
 
 import numpy as np
 import pywt
-from numba import njit
 from numpy.typing import NDArray
 
+from radnet.kernels import kernel
 from radnet.radiomics.engine.region import Region
 
 
@@ -93,7 +93,7 @@ def _side(size: int, part: slice, length: int) -> tuple[NDArray[np.int64], NDArr
     return voxels, order
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _bands(
     reach: NDArray,
     filters: NDArray,
@@ -138,7 +138,7 @@ def _bands(
     return bands
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _filter_row(low: NDArray, high: NDArray, source: NDArray, filters: NDArray, order: NDArray[np.int64]) -> None:
     length, width = filters.shape[1], low.size
     for tap in range(length):
@@ -153,7 +153,7 @@ def _filter_row(low: NDArray, high: NDArray, source: NDArray, filters: NDArray, 
             high[x] += filters[1, tap] * source[x + length - 1 - tap]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add(low: NDArray, high: NDArray, source: NDArray, to_low: float, to_high: float) -> None:
     for i in range(source.size):
         low[i] += to_low * source[i]
