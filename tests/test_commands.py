@@ -8,11 +8,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 from cohorts import make_cohort, write_cohort
-from radnet.cohort import Cohort
+from radnet.cohort import FEATURE_KEYS, Cohort, FeatureTable
+from radnet.data.features import write_features
 from radnet.tables import METRIC_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -267,3 +270,40 @@ def test_a_missing_extra_is_named_with_the_way_to_install_it(cohort_folder, tmp_
     assert done.returncode == 1
     assert 'this needs the extra "train": pip install "radnet[train]"' in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_table_one_describes_the_patients_of_each_group(tmp_path):
+    rng = np.random.default_rng(0)
+    age = rng.permutation(np.arange(30, 70))  # no ties
+    clinical = pd.DataFrame({"patient_id": [f"P{one}" for one in range(40)], "arm": ["a", "b"] * 20, "age": age})
+    clinical.to_csv(tmp_path / "clinical.csv", index=False)
+
+    done = radnet("table-one", "clinical.csv", "--by", "arm", "--out", "t1.csv", cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "t1.csv").set_index("variable")
+    expected = scipy.stats.mannwhitneyu(age[::2], age[1::2], method="exact").pvalue
+    assert table.loc["age", "p_value"] == pytest.approx(expected)
+    assert "patient_id" not in table.index
+    wrong = radnet("table-one", "clinical.csv", "--by", "arms", "--out", "t.csv", cwd=tmp_path)
+    assert wrong.returncode == 1
+    assert "arms" in wrong.stderr
+
+
+def test_agreement_tells_the_icc_of_each_feature(tmp_path):
+    rng = np.random.default_rng(1)
+    truth = rng.normal(size=30)
+    rows = [
+        {**dict(zip(FEATURE_KEYS, (f"P{one}", "L1", "lesion", "image", reader, "1"), strict=True)), "status": "ok",
+         "original_shape_VoxelVolume": truth[one], "original_firstorder_Mean": rng.normal()}
+        for one in range(30) for reader in "12"
+    ]  # fmt: skip
+    write_features(FeatureTable(pd.DataFrame(rows), {"engine": "made by a test"}), tmp_path / "features.parquet")
+
+    done = radnet("agreement", "features.parquet", "--out", "icc.csv", cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "icc.csv").set_index(["feature", "form"])
+    assert table.loc[("original_shape_VoxelVolume", "ICC(2,1)"), "icc"] == pytest.approx(1)
+    assert abs(table.loc[("original_firstorder_Mean", "ICC(2,1)"), "icc"]) < 0.5
+    assert set(table["n"]) == {30}

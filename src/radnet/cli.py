@@ -102,6 +102,20 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--cache", type=Path, default=Path(os.environ.get("RADNET_CACHE", ".cache")) / "features")
     predict.set_defaults(run=_predict)
 
+    agreement = verbs.add_parser("agreement", help="tell how alike readers, or repeats, measure each feature")
+    agreement.add_argument("features", type=Path, metavar="FEATURES")
+    agreement.add_argument("--across", choices=("reader", "repeat"), help="default: readers, where there are several")
+    agreement.add_argument("--out", type=Path, required=True, metavar="icc.csv")
+    agreement.set_defaults(run=_agreement)
+
+    table_one = verbs.add_parser("table-one", help="describe the patients of each group, and test for differences")
+    table_one.add_argument("clinical", type=Path, metavar="CLINICAL")
+    table_one.add_argument("--by", required=True, metavar="COLUMN")
+    table_one.add_argument("--number-test", default="wilcoxon", choices=("wilcoxon", "welch", "student", "shapiro"))
+    table_one.add_argument("--category-test", default="expected", choices=("expected", "chi_square", "yates", "fisher"))
+    table_one.add_argument("--out", type=Path, required=True, metavar="table1.csv")
+    table_one.set_defaults(run=_table_one)
+
     report = verbs.add_parser("report", help="write report.html anew from the tables of an evaluation")
     report.add_argument("folder", type=Path, metavar="METRICS_FOLDER")
     report.set_defaults(run=_report)
@@ -256,6 +270,33 @@ def _extract(options: argparse.Namespace) -> int:
     for row in failed.itertuples():
         print(f"patient {row.patient_id}, lesion {row.lesion_id}, {row.region}: {row.status}", file=sys.stderr)
     print(f"{len(features.rows)} rows × {len(features.names)} features, {len(failed)} not measured: {options.out}")
+    return 0
+
+
+def _agreement(options: argparse.Namespace) -> int:
+    from radnet.data.features import read_features
+    from radnet.evaluation.agreement.table import agreement_table
+    from radnet.tables import write_table
+
+    table = agreement_table(read_features(options.features).rows, across=options.across)
+    write_table(table, options.out)
+    known = table[(table["form"] == "ICC(2,1)") & (table["n"] > 1)]
+    print(f"{len(known)} features, of which {(known['icc'] > 0.75).sum()} have an ICC(2,1) above 0.75: {options.out}")
+    return 0
+
+
+def _table_one(options: argparse.Namespace) -> int:
+    from radnet.evaluation.baseline.table_one import table_one
+    from radnet.tables import read_table, with_numbers, write_table
+
+    table = table_one(
+        with_numbers(read_table(options.clinical)),
+        options.by,
+        number_test=options.number_test,
+        category_test=options.category_test,
+    )
+    write_table(table, options.out)
+    print(f"{table['variable'].nunique() - 1} variables by {options.by}: {options.out}")
     return 0
 
 

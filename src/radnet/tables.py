@@ -157,6 +157,19 @@ def read_table(path: Path) -> pd.DataFrame:
     raise ValueError(f"{path}: a table is a .parquet or a .csv file")
 
 
+def with_numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table as ``read_table`` gives it, its missing cells missing and its columns of numbers numbers."""
+
+    def typed(column: pd.Series) -> pd.Series:
+        if column.dtype != object:
+            return column
+        known = column.where(~column.isin(MISSING))
+        numbers = pd.to_numeric(known, errors="coerce")
+        return numbers if numbers.notna().sum() == known.notna().sum() else known
+
+    return table.apply(typed)
+
+
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as .parquet or .csv, atomically."""
     if path.suffix == ".parquet":

@@ -13,10 +13,9 @@ from radnet.cohort import Endpoint
 from radnet.data import clinical_schema
 from radnet.data.clinical_schema import read_clinical_schema, schema_findings
 from radnet.data.spreadsheet import Spreadsheet, read_spreadsheet
-from radnet.tables import Finding, did_you_mean, fault
+from radnet.tables import MISSING, Finding, did_you_mean, fault
 
 CLINICAL, LESIONS, FEATURES = "clinical.csv", "lesions.csv", "features.parquet"
-MISSING = ("", "NA", "NaN", "nan", "N/A")
 """Cells that mean: not known."""
 SPLITS = ("train", "held_out")
 LESION_DEFAULTS = {

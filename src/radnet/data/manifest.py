@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from radnet.cohort import Cohort, Delineation, Endpoint, Lesion, Outcome, Patient
-from radnet.data.cohort_tables import MISSING, as_number, read_tables, rows_of
+from radnet.data.cohort_tables import as_number, read_tables, rows_of
 from radnet.data.features import read_features
-from radnet.tables import TableFault
+from radnet.tables import MISSING, TableFault
 
 
 def read_manifest(root: Path, endpoints: Sequence[Endpoint] = ()) -> Cohort:

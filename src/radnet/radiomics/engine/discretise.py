@@ -66,8 +66,8 @@ def _edges(low: np.floating | int, high: np.floating | int, settings: Extraction
     edges = np.arange(low - low % settings.bin_width, high + 2 * settings.bin_width, settings.bin_width)
     if len(edges) < 2 or not edges[1] > edges[0]:
         raise ValueError(
-            f"bin_width {settings.bin_width} is too narrow for values from {low} to {high} in {type(low).__name__}, whose "
-            "numbers there lie further apart: choose a greater one"
+            f"bin_width {settings.bin_width} is too narrow for values from {low} to {high} in {type(low).__name__}, "
+            "whose numbers there lie further apart: choose a greater one"
         )
     return edges.astype(np.float64)
 
