@@ -24,7 +24,9 @@ print(glcm(grey, region, ExtractionSettings("any"))["MCC"])
 
 def call(package: Path, code: str, **changes: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1", **changes}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, encoding="utf-8", check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -40,9 +42,9 @@ def test_a_kernel_changed_in_one_file_is_not_called_as_it_was_from_another(packa
     kept = {"RADNET_KERNELS": str(tmp_path / "kernels")}
     before = float(call(package, CALL, **kept))
     file = package / "radnet" / "radiomics" / "engine" / "mcc.py"
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     assert "    return value, " in text
-    file.write_text(text.replace("    return value, ", "    return 0.25 * value, "))
+    file.write_text(text.replace("    return value, ", "    return 0.25 * value, "), encoding="utf-8")
 
     after = float(call(package, CALL, **kept))
 
