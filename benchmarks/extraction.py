@@ -212,7 +212,7 @@ def _start(phantoms: Path, work: Path, repeats: int) -> list[dict[str, object]]:
     del phantoms
     code = f"import sys; sys.argv = ['x']; sys.path.insert(0, {str(HERE)!r}); import extraction; extraction._first()"
     rows = []
-    kept = {"NUMBA_CACHE_DIR": str(work / "kernels")}
+    kept = {"RADNET_KERNELS": str(work / "kernels")}
     for what, count in (("cold start", 1), ("warm start", repeats)):
         found = [_timed([sys.executable, "-c", code], kept) for _ in range(count)]
         rows.append({"what": f"{what}, a tiny lesion", "bin_width": 25, "engine": "native", **_least(found)})
