@@ -10,6 +10,7 @@ import pytest
 import SimpleITK
 from scipy.ndimage import gaussian_filter
 
+from radnet.radiomics.engine import glcm as glcm_module
 from radnet.radiomics.engine.glcm import FEATURES, glcm
 from radnet.radiomics.engine.mcc import second_eigenvalue
 from radnet.radiomics.engine.neighbours import direction_weights, directions
@@ -349,3 +350,17 @@ def test_weights_of_directions_fall_with_the_square_of_their_length():
     assert direction_weights(step, (0.3, 9.0, 0.4), "manhattan") == pytest.approx(math.exp(-0.49))
     assert direction_weights(step, (0.3, 9.0, 0.4), "infinity") == pytest.approx(math.exp(-0.16))
     assert direction_weights(step, (0.3, 9.0, 0.4), "no_weighting") == 1.0
+
+
+def test_every_pair_of_neighbours_is_counted_once_in_each_direction():
+    mask = gaussian_filter(np.random.default_rng(3).standard_normal((9, 10, 11)), 1.0) > 0
+    region = Region.of(np.pad(mask, 1), (1.0, 1.0, 1.0))
+    codes = np.random.default_rng(4).integers(1, 6, region.voxels).astype(np.int32)
+    grey = GreyLevels(codes_in_box(region, codes), np.arange(1, 6), np.bincount(codes, minlength=6)[1:])
+    offsets = directions(region.inside.shape)
+
+    pairs = glcm_module._count(grey, region, offsets)[:, 1:, 1:].sum(axis=(1, 2))
+
+    inside = np.pad(region.inside, 1)
+    expected = [(inside & np.roll(inside, tuple(-offset), (0, 1, 2))).sum() for offset in offsets]
+    np.testing.assert_array_equal(pairs, expected)

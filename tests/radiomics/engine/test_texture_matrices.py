@@ -459,3 +459,13 @@ def test_zone_and_run_sizes_do_not_depend_on_the_height_of_the_levels():
     np.testing.assert_array_equal(dense(low.zones), dense(high.zones))
     np.testing.assert_array_equal(dense(low.runs), dense(high.runs))
     np.testing.assert_allclose(high.tones.sums, 7 * low.tones.sums, rtol=1e-12)
+
+
+def test_matrices_add_up_to_the_voxels_of_the_lesion():
+    mask, levels = blob(7, 1.0, 6)
+    counted = matrices_of(mask, levels)
+    for matrix in (counted.runs, counted.zones, counted.dependences):
+        counts = dense(matrix)
+        sizes = np.arange(1, counts.shape[2] + 1) if matrix is not counted.dependences else 1
+        np.testing.assert_array_equal((counts * sizes).sum(axis=(1, 2)), mask.sum())
+    assert counted.tones.voxels.sum() == mask.sum()
