@@ -20,6 +20,7 @@ from radnet.tables import METRIC_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
 FAST = ["trainer.max_epochs=4", "split.folds.n_folds=3", "split.inner.n_folds=2"]
+FAST += ["falsification=false", "optimism=none"]
 
 
 def radnet(*arguments, cwd):
@@ -51,6 +52,7 @@ def test_train_then_evaluate_ends_in_metrics_and_a_report(trained):
     cwd, training = trained
     assert training.returncode == 0, training.stderr
     assert "run: run" in training.stdout
+    assert "judge it: python evaluate.py run=run" in training.stdout
 
     judged = command(ROOT / "evaluate.py", "run=run", cwd=cwd)
 
@@ -74,6 +76,7 @@ def test_the_same_seed_gives_the_same_file_of_predictions_in_a_new_process(train
     done = radnet("train", *typed, cwd=cwd)
 
     assert done.returncode == 0, done.stderr
+    assert "judge it: radnet evaluate run=again" in done.stdout
     first, second = (pd.read_parquet(cwd / name / "predictions.parquet") for name in ("run", "again"))
     pd.testing.assert_frame_equal(first, second, check_exact=True)
 
@@ -148,7 +151,7 @@ def test_two_prediction_files_of_anybodys_are_compared(tmp_path):
 
     assert done.returncode == 0, done.stderr
     metrics = pd.read_csv(tmp_path / "out" / "metrics.csv")
-    assert set(metrics.loc[metrics["metric"] == "auc_difference", "method"]) == {"delong_paired"}
+    assert set(metrics.loc[metrics["metric"] == "auc_difference", "method"]) == {"delong_paired", "bootstrap"}
     record = json.loads((tmp_path / "out" / "evaluation.json").read_text(encoding="utf-8"))
     assert [Path(one["path"]).name for one in record["inputs"]] == ["A.csv", "B.csv"]
 

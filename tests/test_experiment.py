@@ -15,11 +15,12 @@ from radnet.config import load_config
 from radnet.experiment import _first_delineations, run_experiment, shuffle_outcomes
 from radnet.tables import contradictions, read_lesion_predictions, read_predictions
 
+PLAIN = ["falsification=false", "optimism=none"]  # controls and optimism have tests of their own
 FAST = ["trainer.max_epochs=6", "split.folds.n_folds=3", "split.inner.n_folds=2", "model.network.hidden=[16,8,4]"]
 
 
 def run(folder, output, *typed, experiment="zhao_mlp"):
-    fast = FAST if experiment == "zhao_mlp" else []
+    fast = [*PLAIN, *(FAST if experiment == "zhao_mlp" else [])]
     typed = [f"experiment={experiment}", "data=manifest", f"data.root={folder}", f"output={output}", *fast, *typed]
     return run_experiment(load_config("train", typed))
 
@@ -83,7 +84,7 @@ def test_run_json_tells_counts_seconds_versions_and_inputs(finished, cohort_fold
 
     assert record["counts"]["development"] == {"patients": 40, "events": 14, "centres": ["A", "B"]}
     assert record["counts"]["held_out"]["patients"] == 20
-    assert set(record["seconds"]) == {"cohort", "features", "split", "folds", "model"}
+    assert set(record["seconds"]) == {"cohort", "features", "split", "folds", "model", "appraisal"}
     assert {"numpy", "torch", "radnet"} <= set(record["versions"])
     assert set(record["input_sha256"]) == {"clinical.csv", "lesions.csv", "features.parquet"}
 
@@ -197,7 +198,7 @@ def test_one_delineation_per_lesion_and_channel_is_measured():
 )
 def test_every_split_trains_and_judges(typed, folds, rows, cohort_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = ["experiment=zhao_clinical", "data=manifest", f"data.root={cohort_folder}", "output=out"]
+    words = ["experiment=zhao_clinical", "data=manifest", f"data.root={cohort_folder}", "output=out", *PLAIN]
 
     finished = run_experiment(
         load_config("train", [*words, "model.clinical=[age,lines_ge2]", "split.inner=null", *typed])

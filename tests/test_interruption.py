@@ -27,6 +27,7 @@ from radnet.run_folder import RunFolder
 
 MAIN = Path(__file__).parents[1]
 FAST = ["trainer.max_epochs=4", "split.folds.n_folds=2", "split.inner.n_folds=2", "model.network.hidden=[16,8,4]"]
+FAST += ["falsification=false", "optimism=none"]
 COUNTED = ["model.loss._target_=hazards.counted_loss", "trainer.checkpoint_every_s=0", "logger=csv"]
 TABLES = ("predictions.parquet", "lesion_predictions.parquet", "train_log.csv")
 
@@ -190,6 +191,7 @@ def test_training_killed_twice_ends_in_the_same_tables_and_metrics(cohort_folder
     chance = random.Random(3)
     typed = ["experiment=zhao_mlp", "data=manifest", f"data.root={cohort_folder}", "trainer.max_epochs=60"]
     typed += ["trainer.patience=60", "split.folds.n_folds=3", "trainer.checkpoint_every_s=0.5"]
+    typed += ["falsification=false", "optimism=none"]
 
     def train(output):
         command = [sys.executable, MAIN / "train.py", *typed, f"output={output}"]

@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,11 @@ from radnet import __version__
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+    from pandas import DataFrame
+    from rich.table import Table
 
+_ADJUSTMENTS = ("none", "bonferroni", "holm", "hochberg", "BH", "BY")
+_CODED = "columns of numbers that are codes, such as a stage"
 EXTRAS = {
     "torch": "train",
     "pytorch_lightning": "train",
@@ -23,6 +27,7 @@ EXTRAS = {
     "wandb": "train",
     "radiomics": "reference",
 }
+_NOTES_SHOWN = 30
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -113,8 +118,28 @@ def _parser() -> argparse.ArgumentParser:
     table_one.add_argument("--by", required=True, metavar="COLUMN")
     table_one.add_argument("--number-test", default="wilcoxon", choices=("wilcoxon", "welch", "student", "shapiro"))
     table_one.add_argument("--category-test", default="expected", choices=("expected", "chi_square", "yates", "fisher"))
+    table_one.add_argument("--variables", nargs="+", metavar="COLUMN", help="default: all but patient_id")
+    table_one.add_argument("--categorical", nargs="+", action="extend", default=[], metavar="COLUMN", help=_CODED)
+    table_one.add_argument("--adjust", default="none", choices=_ADJUSTMENTS, help="p-values for their number, as R's")
+    table_one.add_argument("--overall", action="store_true", help="describe all patients as well")
+    table_one.add_argument("--balance", type=Path, metavar="smd.csv", help="write standardised mean differences too")
     table_one.add_argument("--out", type=Path, required=True, metavar="table1.csv")
     table_one.set_defaults(run=_table_one)
+
+    regression = verbs.add_parser("regression", help="odds or hazard ratios of clinical variables, and a nomogram")
+    regression.add_argument("clinical", type=Path, metavar="CLINICAL")
+    regression.add_argument("--event", required=True, metavar="COLUMN", help="0 or 1, empty where not known")
+    regression.add_argument("--time", metavar="COLUMN", help="its follow-up: hazard ratios (Cox), not odds ratios")
+    regression.add_argument("--variables", nargs="+", metavar="COLUMN", help="default: all but names and outcomes")
+    regression.add_argument("--categorical", nargs="+", action="extend", default=[], metavar="COLUMN", help=_CODED)
+    regression.add_argument("--reference", nargs="+", action="extend", default=[], metavar="COLUMN=LEVEL")
+    regression.add_argument("--enter-below", type=float, metavar="P", help="univariable p-value that enters the model")
+    regression.add_argument("--adjust", default="none", choices=_ADJUSTMENTS, help="p-values for their number, as R's")
+    regression.add_argument("--level", type=float, default=0.95, help="coverage of the intervals")
+    regression.add_argument("--out", type=Path, required=True, metavar="table.csv")
+    regression.add_argument("--nomogram", type=Path, metavar="points.csv", help="write the model as points, as R's rms")
+    regression.add_argument("--times", type=float, nargs="+", default=[], metavar="T", help="of its survival axes")
+    regression.set_defaults(run=_regression)
 
     report = verbs.add_parser("report", help="write report.html anew from the tables of an evaluation")
     report.add_argument("folder", type=Path, metavar="METRICS_FOLDER")
@@ -139,7 +164,8 @@ def _train(overrides: Sequence[str]) -> int:
 
     folder = run_experiment(config)
     print(f"run: {folder}")
-    print(f"judge it: python evaluate.py run={folder}")
+    as_script = Path(sys.argv[0]).name == "train.py"
+    print(f"judge it: {'python evaluate.py' if as_script else 'radnet evaluate'} run={folder}")
     return 0
 
 
@@ -156,11 +182,26 @@ def _evaluate(overrides: Sequence[str]) -> int:
     folder, assessment = judge(config, drift)
     print("\n".join(headline(folder, assessment)))
     print(f"metrics: {folder / 'metrics.csv'}")
-    print(f"report: {folder / 'report.html'}")
-    failed = [message for message in assessment.messages if message["severity"] == "failed"]
-    for one in failed:
-        where = " · ".join(str(one[key]) for key in ("endpoint", "model", "partition") if one[key])
-        print(f"error: {where}: {one['message']}", file=sys.stderr)
+    if config.report:
+        print(f"report: {folder / 'report.html'}")
+    return _tell(assessment.messages)
+
+
+def _tell(messages: Sequence[Mapping[str, str]]) -> int:
+    """Print the messages of an assessment on stderr, all warnings, and last all failures; return the exit code."""
+    from radnet.tables import printable
+
+    def told(one: Mapping[str, str]) -> str:
+        where = " · ".join(one[key] for key in ("endpoint", "model", "partition") if one[key])
+        return printable(f"{where}: {one['message']}")
+
+    failed = [told(one) for one in messages if one["severity"] == "failed"]
+    warnings = [told(one) for one in messages if one["severity"] == "warning"]
+    notes = [told(one) for one in messages if one["severity"] not in ("failed", "warning")]
+    lines = [f"note: {one}" for one in notes[:_NOTES_SHOWN]]
+    lines += [f"note: {len(notes) - _NOTES_SHOWN} more stand in evaluation.json"] if len(notes) > _NOTES_SHOWN else []
+    for line in [*lines, *(f"warning: {one}" for one in warnings), *(f"error: {one}" for one in failed)]:
+        print(line, file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -286,18 +327,123 @@ def _agreement(options: argparse.Namespace) -> int:
 
 
 def _table_one(options: argparse.Namespace) -> int:
+    from radnet.evaluation.baseline.balance import balance
+    from radnet.evaluation.baseline.shown import shown_table_one, told_tests
     from radnet.evaluation.baseline.table_one import table_one
-    from radnet.tables import read_table, with_numbers, write_table
+    from radnet.evaluation.regression.design import with_categories
+    from radnet.tables import write_table
 
+    patients = with_categories(_patients(options.clinical), options.categorical, {})
     table = table_one(
-        with_numbers(read_table(options.clinical)),
+        patients,
         options.by,
+        variables=options.variables,
         number_test=options.number_test,
         category_test=options.category_test,
+        adjust=options.adjust,
+        overall=options.overall,
     )
     write_table(table, options.out)
+    if options.balance:
+        write_table(balance(patients, options.by, variables=options.variables), options.balance)
+    _show(shown_table_one(table))
+    print(told_tests(table))
     print(f"{table['variable'].nunique() - 1} variables by {options.by}: {options.out}")
     return 0
+
+
+def _regression(options: argparse.Namespace) -> int:
+    from radnet.config import ConfigFault
+    from radnet.evaluation.regression.both import regression_table
+    from radnet.evaluation.regression.design import with_categories
+    from radnet.evaluation.regression.shown import shown_regression, told_model, told_notes
+    from radnet.tables import write_table
+
+    pairs = [reference.partition("=") for reference in options.reference]
+    if wrong := [name for name, equals, _ in pairs if not equals]:
+        raise ConfigFault(f"--reference takes COLUMN=LEVEL, got {', '.join(wrong)}", from_command_line=True)
+    if not 0 < options.level < 1:
+        raise ConfigFault(f"--level must lie between 0 and 1, got {options.level:g}", from_command_line=True)
+    if options.nomogram and bool(options.time) != bool(options.times):
+        told = "with --time needs --times" if options.time else "has --times only with --time"
+        raise ConfigFault(f"--nomogram {told}", from_command_line=True)
+    patients = with_categories(
+        _patients(options.clinical), options.categorical, {name: level for name, _, level in pairs}
+    )
+    table = regression_table(
+        patients,
+        _covariates(patients, options),
+        event=options.event,
+        time=options.time,
+        level=options.level,
+        enter_below=options.enter_below,
+        adjust=options.adjust,
+    )
+    write_table(table, options.out)
+    _show(shown_regression(table, options.level))
+    print("\n".join([told_model(table), *told_notes(table)]))
+    print(f"{table['variable'].nunique()} variables: {options.out}")
+    if options.nomogram:
+        _nomogram(patients, table, options)
+    return 0
+
+
+def _nomogram(patients: "DataFrame", table: "DataFrame", options: argparse.Namespace) -> None:
+    from math import nan
+
+    from radnet.evaluation.regression.both import MULTIVARIABLE
+    from radnet.evaluation.regression.nomogram import cox_nomogram, logistic_nomogram
+    from radnet.evaluation.regression.points import points_table
+    from radnet.tables import write_table
+
+    model = table[(table["analysis"] == MULTIVARIABLE) & table["estimate"].notna()]
+    names = list(dict.fromkeys(model["variable"]))
+    if not names:
+        raise ValueError("a nomogram needs a multivariable model, but there is none: what was printed above tells why")
+    whole = patients.dropna(subset=list(table.loc[table["analysis"] == MULTIVARIABLE, "variable"].unique()))
+    event, time = options.event, options.time
+    drawn = (
+        {at: cox_nomogram(whole, names, event=event, time=time, horizon=at) for at in sorted(set(options.times))}
+        if time
+        else {nan: logistic_nomogram(whole, names, event=event)}
+    )
+    write_table(points_table(drawn), options.nomogram)
+    print(f"nomogram: {options.nomogram}")
+
+
+def _covariates(patients: "DataFrame", options: argparse.Namespace) -> list[str]:
+    """Return the variables asked for; else all columns but names, split and every outcome that is known as one."""
+    from radnet.check.cohort_folder import reference_endpoints
+
+    if options.variables:
+        return list(options.variables)
+    outcomes = {column for one in reference_endpoints().values() for column in (one.event, one.time)}
+    aside = {"patient_id", "centre", "split", options.event, options.time, *outcomes}
+    return [name for name in patients.columns if name not in aside]
+
+
+def _patients(path: Path) -> "DataFrame":
+    """Read a clinical table, or that of a cohort folder: one row per patient."""
+    from radnet.tables import read_table, with_numbers
+
+    path = path / "clinical.csv" if path.is_dir() else path
+    table = read_table(path)
+    if len(table.columns) == 1 and ";" in str(table.columns[0]):
+        raise ValueError(f"{path}: columns must be parted by commas, found semicolons; save it as CSV with commas")
+    for name in table.select_dtypes(object).columns:
+        table[name] = table[name].map(lambda cell: cell.strip() if isinstance(cell, str) else cell)
+    key = [name for name in ("centre", "patient_id") if name in table.columns]
+    if "patient_id" in key and (twice := table.loc[table.duplicated(key), "patient_id"].unique()).size:
+        named = ", ".join(map(str, twice[:5]))
+        raise ValueError(f"{path}: one row per patient is needed, but {twice.size} stand twice, such as {named}")
+    return with_numbers(table)
+
+
+def _show(table: "Table") -> None:
+    from rich.console import Console
+
+    terminal = Console()
+    (terminal if terminal.is_terminal else Console(width=100)).print(table)
 
 
 def _report(options: argparse.Namespace) -> int:

@@ -31,6 +31,7 @@ _REFUSALS = (
     TypeError,
 )  # what Hydra raises for a bad override
 _HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
+_FALSIFICATION = {"falsification=true": "falsification=controls", "falsification=false": "falsification=none"}
 _PATH_KEYS = ("data.root", "output", "run", "model_folder", "predictions", "lesion_predictions", "truth", "cache")
 
 
@@ -62,6 +63,9 @@ class TrainConfig:
     output: str | None = None
     overwrite: bool = False
     shuffle_labels: bool = False
+    optimism: Any = MISSING
+    covariates: Any = None  # columns of clinical.csv
+    falsification: Any = None  # which controls, or null; typed as true or false, or a choice of conf/falsification
 
 
 @dataclass
@@ -78,6 +82,7 @@ class EvaluateConfig:
     workers: int = MISSING
     output: str | None = None
     truth: str | None = None
+    report: bool = True
     evaluation: Any = field(default=MISSING)
 
 
@@ -93,6 +98,8 @@ def load_config(name: str, overrides: Sequence[str]) -> DictConfig:
     """
     if name == "evaluate":
         overrides = [_not_a_group(override) for override in overrides]
+    if name == "train":
+        overrides = [_FALSIFICATION.get(override, override) for override in overrides]
     if name == "train" and not any(override.startswith("experiment=") for override in overrides):
         raise ConfigFault(f"choose an experiment: experiment={'|'.join(options('experiment'))}", from_command_line=True)
     GlobalHydra.instance().clear()
@@ -144,6 +151,13 @@ def describe(name: str) -> str:
 def options(group: str) -> list[str]:
     """Return the names of the files in a group of conf/."""
     return sorted(path.stem for path in (config_folder() / group).glob("[!_]*.yaml"))
+
+
+def outcome_columns() -> set[str]:
+    """Return the columns of clinical.csv that the endpoints of conf/ read."""
+    endpoints = [OmegaConf.load(config_folder() / "endpoint" / f"{name}.yaml") for name in options("endpoint")]
+    named = (OmegaConf.select(one, key) for one in endpoints for key in ("event", "time"))
+    return {str(column) for column in named if column}
 
 
 def target_faults(config: DictConfig) -> list[str]:

@@ -20,11 +20,17 @@ from omegaconf import DictConfig, OmegaConf
 from threadpoolctl import threadpool_limits
 
 from radnet import __version__
-from radnet.cohort import Cohort, Endpoint, Lesion
-from radnet.config import build
+from radnet.appraisal.appraise import Trained, appraise
+from radnet.cohort import Cohort, Endpoint, FeatureTable, Lesion
+from radnet.config import build, outcome_columns
 from radnet.console import console, progress
 from radnet.data.manifest import read_manifest
 from radnet.data.split import shared_centre_fraction
+from radnet.falsification.judging import Design, kept_under, mean_auc
+from radnet.falsification.leaks import leak_checks
+from radnet.falsification.refute import Inputs, Refutation, refute
+from radnet.falsification.settings import FalsificationSettings
+from radnet.falsification.voxels import measured_in_all, voxel_controls
 from radnet.files import file_hash, write_atomically, write_json
 from radnet.predictors.base import History, Prediction, Predictor, measured_lesions
 from radnet.predictors.folder import save_model
@@ -50,11 +56,12 @@ _LIBRARIES = (
 
 @dataclass
 class _Record:
-    """What a run did, for run.json: seconds per stage, counts at each step, who was left out and why."""
+    """What a run did, for run.json: seconds per stage, counts at each step, who was left out, what was not made."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     counts: dict[str, Any] = field(default_factory=dict)
     excluded: dict[str, str] = field(default_factory=dict)
+    messages: list[str] = field(default_factory=list)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -81,6 +88,7 @@ def run_experiment(config: DictConfig) -> Path:
     console.print(f"{verb} {folder}; if interrupted, go on with output={folder}", markup=False, soft_wrap=True)
     record = _Record()
     endpoint: Endpoint = build(config.endpoint)
+    controls: FalsificationSettings | None = build(config.falsification) if config.falsification else None
     with record.stage("cohort"):
         root: Path = build(config.data)
         run.agree("inputs", _input_hashes(root))
@@ -115,6 +123,14 @@ def run_experiment(config: DictConfig) -> Path:
         assert model.cutoff is not None
         cutoffs = {"score": {"value": model.cutoff.value, "rule": model.cutoff.rule, "fitted_on": "out_of_fold"}}
         save_model(folder / "model", model.frozen, development, endpoint, cutoffs, config.name)
+    if controls is not None:
+        with record.stage("falsification"), threadpool_limits(1):
+            found = _falsify(config, controls, run, cohort, model, development, judged, root)
+        for name, one in found.scores:
+            tables.add(one.cohort, one.prediction, one.partition, one.fold, one.repeat, control=name)
+        write_json(found.record, folder / "falsification.json")
+    with record.stage("appraisal"), threadpool_limits(1):
+        record.messages += _appraise(config, run, Trained(config.name, endpoint, model, development, judged))
     tables.write(folder)
     shutil.copytree(folder / "model", new_folder(Path("checkpoints") / config.name), dirs_exist_ok=True)
     _write_record(run, config, root, record)
@@ -150,10 +166,13 @@ class _Tables:
         partition: str,
         fold: str = "",
         repeat: str = "",
+        control: str = "",
     ) -> None:
-        patients, lesions = prediction_rows(cohort, prediction, self.endpoint, self.model, partition, fold, repeat)
+        name = control or self.model
+        patients, lesions = prediction_rows(cohort, prediction, self.endpoint, name, partition, fold, repeat)
         self.patients.append(patients)
-        self.lesions.append(lesions)
+        if not control:  # a control is of the patient
+            self.lesions.append(lesions)
 
     def log(self, history: History, fold: str, repeat: str) -> None:
         self.epochs += [{"fold": fold, "repeat": repeat, **epoch} for epoch in history]
@@ -259,6 +278,91 @@ def _nested(config: DictConfig, run: RunFolder, show: Callable[[int, int, str], 
     return NestedPredictor(make, levels, build(config.cutoff), run.once, progress=show)
 
 
+def _falsify(
+    config: DictConfig,
+    settings: FalsificationSettings,
+    run: RunFolder,
+    cohort: Cohort,
+    model: NestedPredictor,
+    development: Cohort,
+    judged: Cohort,
+    root: Path,
+) -> Refutation:
+    """Run the controls, in the folds of the model and on its held-out patients, and look for traces of a leak."""
+    regions = tuple(config.model.get("regions") or ())
+    endpoint = model.endpoint
+
+    def model_auc(permuted: Cohort, number: int) -> float:
+        if number == 0:
+            return mean_auc(model, permuted)
+        once = kept_under(run.once, f"permutation_{number}")
+        folds = model.folds[:1]
+        again = NestedPredictor(
+            lambda place, checkpoint: _predictor(config, place or (0,), checkpoint, run.path), folds, model.rule, once
+        )
+        return mean_auc(again.judge(permuted), permuted)
+
+    inputs = Inputs(
+        cohort,
+        regions,
+        config.model.get("aggregate") or "mean",
+        tuple(config.model.get("clinical") or ()),
+        _changed_images(config, settings.voxels["patients"], cohort, endpoint) if regions and settings.voxels else None,
+    )
+    design = Design(endpoint, Cohort(development.patients), tuple(judged.ids), model.folds, model.rule, run.once)
+    found = refute(settings, design, inputs, model_auc, config.seed, progress)
+    found.record["leak_checks"] = leak_checks(cohort, endpoint, development, judged, root)
+    for one in found.record["not_run"]:
+        console.print(f"{one['model']}: not run: {one['why']}", markup=False)
+    return found
+
+
+def _changed_images(
+    config: DictConfig, patients: int, cohort: Cohort, endpoint: str
+) -> Callable[[], Mapping[str, FeatureTable]]:
+    """Return what measures the lesions of some patients again, on changed images."""
+
+    def measured() -> Mapping[str, FeatureTable]:
+        with progress("Measuring controls") as show:
+            tables = voxel_controls(
+                cohort,
+                build(config.radiomics),
+                engine=config.engine,
+                workers=config.workers or os.cpu_count() or 1,
+                cache=Path(config.cache) / "features",
+                sample=patients,
+                seed=config.seed,
+                endpoint=endpoint,
+                progress=show,
+            )
+        return measured_in_all(tables)
+
+    return measured
+
+
+def _appraise(config: DictConfig, run: RunFolder, trained: Trained) -> list[str]:
+    """Write the tables of the run; return what could not be made."""
+
+    def make(place: Place, checkpoint: Path | None) -> Predictor:
+        return _predictor(config, place, checkpoint, run.path)
+
+    covariates = config.model.get("clinical") if config.covariates is None else config.covariates
+    told = appraise(
+        trained,
+        run.path / "tables",
+        build(config.optimism),
+        tuple(covariates or ()),
+        outcome_columns(),
+        make,
+        run.once,
+        config.seed,
+        progress,
+    )
+    for message in told:
+        console.print(message, markup=False)
+    return told
+
+
 def _predictor(config: DictConfig, place: Place, checkpoint: Path | None, folder: Path) -> Predictor:
     """Build an untrained predictor; only the one that learns from everybody reports to the logger."""
     seed = config.seed + sum(number * step for number, step in zip(place, (1000, 1), strict=False))
@@ -289,6 +393,7 @@ def _write_record(run: RunFolder, config: DictConfig, root: Path, record: _Recor
             "input_sha256": _input_hashes(root),
             "counts": record.counts,
             "excluded": record.excluded,
+            "messages": record.messages,
             "seconds": record.seconds,  # of the last start, where there was more than one
             "resumed": run.resumed,
             "versions": versions(),

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,26 @@ from omegaconf import DictConfig, OmegaConf
 
 from radnet import __version__
 from radnet.config import ConfigFault, build
-from radnet.evaluation.assess import Assessment, EvaluationSettings, assess
-from radnet.files import file_hash, write_json
+from radnet.evaluation.assess import Assessment, assess
+from radnet.evaluation.assessment.settings import EvaluationSettings
+from radnet.evaluation.lesion_weights import lesion_weights
+from radnet.evaluation.sample_size_table import sample_size_table
+from radnet.files import file_hash, write_atomically, write_json
 from radnet.report.html import write_report
-from radnet.tables import TableFault, contradictions, read_lesion_predictions, read_predictions, write_table
+from radnet.report.leak import leaks_in
+from radnet.report.look import MEASURE_LABELS
+from radnet.report.reading import discrimination, refitted, typed
+from radnet.run_description import describe_run, parameters
+from radnet.tables import (
+    METRIC_COLUMNS,
+    Contradiction,
+    contradictions,
+    read_lesion_predictions,
+    read_predictions,
+    read_table,
+    without,
+    write_table,
+)
 
 
 def judge(config: DictConfig, drift: Mapping[str, Any] | None = None) -> tuple[Path, Assessment]:
@@ -34,54 +52,97 @@ def judge(config: DictConfig, drift: Mapping[str, Any] | None = None) -> tuple[P
     settings: EvaluationSettings = build(config.evaluation)
     tables = [read_predictions(file) for file in files]
     predictions = pd.concat(tables, ignore_index=True)
-    key = ["endpoint", "model", "partition", "fold", "repeat", "patient_id"]
-    if predictions.duplicated(key).any():
-        raise ValueError(f"{', '.join(map(str, files))}: the same patient, model and fold stand in two of the files")
-    if faults := contradictions(predictions):
-        raise TableFault(", ".join(map(str, files)), faults)
-    if lesion_file is not None:
-        read_lesion_predictions(lesion_file)
-    assessment = assess(predictions, settings)
+    lesions = None if lesion_file is None else read_lesion_predictions(lesion_file)
+    assessment = _assess_the_rest(predictions, settings, lesions)
+    described = {"config": {}, "model": {}} if config.run is None else describe_run(Path(config.run))
+    if config.run is not None:
+        assessment = _with_run_tables(assessment, Path(config.run), output)
+    write_table(sample_size_table(predictions, parameters(described)), output / "tables" / "sample_size.csv")
     write_table(assessment.metrics, output / "metrics.csv")
-    for name in ("roc", "scores", "km"):
-        write_table(getattr(assessment, name), output / "figures" / f"{name}.csv")
-    write_json(
-        {
-            "radnet": __version__,
-            "created": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "evaluation": OmegaConf.to_container(config.evaluation),
-            "inputs": [
-                {"path": os.path.relpath(file, output), "sha256": file_hash(file), "rows": len(table)}
-                for file, table in zip(files, tables, strict=True)
-            ],
-            "truth": _truth(config, run, output),
-            "drift": drift,
-            "messages": assessment.messages,
-            "run": run,
-        },
-        output / "evaluation.json",
-    )
-    write_report(output)
+    for name, points in assessment.curves.items():
+        write_table(points, output / "figures" / f"{name}.csv")
+    if lesions is not None and lesions["weight"].notna().any():
+        write_table(lesion_weights(lesions), output / "figures" / "lesion_weights.csv")
+    about = {
+        "radnet": __version__,
+        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "evaluation": OmegaConf.to_container(config.evaluation),
+        "inputs": [
+            {"path": os.path.relpath(file, output), "sha256": file_hash(file), "rows": len(table)}
+            for file, table in zip(files, tables, strict=True)
+        ],
+        "truth": _truth(config, run, output),
+        "drift": drift,
+        "run": run,
+        **described,
+        "falsification": _falsification(config),
+    }
+    leaks = [one.as_message() for one in leaks_in(typed(assessment.metrics), about)]
+    assessment = replace(assessment, messages=[*leaks, *assessment.messages])
+    write_json({**about, "messages": assessment.messages}, output / "evaluation.json")
+    if config.report:
+        write_report(output)
     return output, assessment
 
 
+def _assess_the_rest(
+    predictions: pd.DataFrame, settings: EvaluationSettings, lesions: pd.DataFrame | None
+) -> Assessment:
+    """Assess all but the models and endpoints whose rows contradict each other, which have failed."""
+    left_out = contradictions(predictions)
+    told = [_failure(one) for one in left_out]
+    if lesions is not None:
+        lesions = without(lesions, left_out)
+        of_lesions = contradictions(lesions, rows_of="lesion")
+        told += [_failure(one, "lesions: ") for one in of_lesions]
+        lesions = without(lesions, of_lesions)
+    assessment = assess(without(predictions, left_out), settings, lesions)
+    return replace(assessment, messages=[*told, *assessment.messages])
+
+
+def _with_run_tables(assessment: Assessment, run: Path, output: Path) -> Assessment:
+    """Copy the tables that the run wrote, and add its AUCs corrected for optimism to the metrics."""
+    for file in sorted((run / "tables").glob("*.csv")):
+        write_atomically(output / "tables" / file.name, lambda path, file=file: shutil.copyfile(file, path))  # type: ignore[misc]
+    corrected = run / "tables" / "optimism.csv"
+    if not corrected.is_file():
+        return assessment
+    rows = typed(read_table(corrected))[list(METRIC_COLUMNS)].astype(assessment.metrics.dtypes.to_dict())
+    return replace(assessment, metrics=pd.concat([assessment.metrics, rows], ignore_index=True))
+
+
+def _falsification(config: DictConfig) -> dict[str, Any] | None:
+    """Return what a run did to refute itself, or None where it ran no controls."""
+    if config.run is None or not (found := Path(config.run) / "falsification.json").is_file():
+        return None
+    return _read_json(found, "permutation")
+
+
+def _failure(one: Contradiction, level: str = "") -> dict[str, str]:
+    about = {"endpoint": one.endpoint, "model": one.model, "partition": ""}
+    return about | {"severity": "failed", "message": f"{level}{one.message}"}
+
+
 def headline(output: Path, assessment: Assessment) -> list[str]:
-    """Return one line per model and partition: discrimination with its interval, held-out first, then planted AUCs."""
-    table = assessment.metrics
-    table = table[
-        (table["centre"] == "") & table["metric"].isin(["auc", "c_index"]) & (table["method"] != "delong_logit")
-    ]
+    """Return one line per model and partition: discrimination with its interval, held-out first, then planted AUCs.
+
+    Cut-offs fitted anew on the patients they judge, as ``allow_refit_cutoff`` lets them be, are told of in a line.
+    """
     order = {"held_out": 0, "out_of_fold": 1, "apparent": 2}
+    table = discrimination(typed(assessment.metrics))
     lines = []
     for row in table.sort_values("partition", key=lambda column: column.map(order), kind="stable").itertuples():
-        name = {"auc": "AUC", "c_index": "C-index"}[row.metric]
+        name = MEASURE_LABELS[row.metric]
         interval = "no interval" if np.isnan(row.lower) else f"{row.lower:.3f} to {row.upper:.3f}"
         lines.append(
             f"{row.endpoint} · {row.model} · {row.partition}: {name} {row.estimate:.3f} ({interval}), "
             f"{row.n_event:.0f} of {row.n:.0f} with the event [{row.method}]"
         )
-    truth = json.loads((output / "evaluation.json").read_text(encoding="utf-8"))["truth"]
-    return lines + (_planted(truth) if truth else [])
+    about = json.loads((output / "evaluation.json").read_text(encoding="utf-8"))
+    if refitted(about):
+        rule = about["evaluation"]["cutoff"]
+        lines.append(f"cut-offs: fitted by {rule} on the very patients they judge; what they are worth is optimistic")
+    return lines + (_planted(about["truth"]) if about["truth"] else [])
 
 
 def _planted(truth: dict[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ from radnet.tables import read_table, write_table
 _CHANGES_NO_NUMBER = ("output", "overwrite", "workers", "cache", "logger")
 _WRITTEN_BY_A_RUN = (
     *("evaluation", "lightning", "wandb", "model", "predictions.parquet", "lesion_predictions.parquet"),
-    *("train_log.csv", "config.yaml", "progress", "run.json"),
+    *("tables", "falsification.json", "train_log.csv", "config.yaml", "progress", "run.json"),
 )
 
 

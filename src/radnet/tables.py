@@ -1,8 +1,9 @@
 """Tables that cross a disk: their columns, how they are read and written, and checks that name every fault at once."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from math import inf, nan
 from pathlib import Path
 from typing import Literal
 
@@ -67,7 +68,7 @@ MISSING = ("", "NA", "NaN", "nan", "N/A")
 """Cells that mean: not known. R writes NA, pandas nan."""
 _LITERAL = ("endpoint", "model", "patient_id", "lesion_id")  # here NA is a name like another
 _TEXT = ("endpoint", "model", "partition", "fold", "repeat", "patient_id", "centre", "time_unit", "lesion_id", "site")
-_NUMBERS = ("event", "time", "score", "probability", "weight", "cutoff")
+_HORIZON = "probability_"
 
 
 class TableFault(ValueError):  # noqa: N818 - a fault of the user's table, with a line for each
@@ -181,9 +182,10 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
-    """Read a prediction table of the contract, ours or anybody's, and check it.
+    """Read a prediction table of the contract, ours or anybody's, and check its structure.
 
-    Columns beyond the contract are kept as text or numbers as they stand; absent optional ones are added empty.
+    Columns ``probability_<t>`` hold numbers; others beyond the contract are kept as text or numbers as they stand.
+    Absent optional columns are added empty. What a patient's rows contradict is left to ``contradictions``.
 
     Returns:
         One row per patient × endpoint × model × fold; text columns hold strings, numeric columns floats (NaN = empty).
@@ -196,45 +198,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
         path,
         PREDICTION_COLUMNS,
         ["endpoint", "model", "partition", "patient_id", "event", "score"],
-        ["endpoint", "model", "partition", "fold", "repeat", "patient_id"],
     )
-
-
-def contradictions(predictions: pd.DataFrame) -> list[str]:
-    """Name what cannot be true of prediction tables, of one or of several together.
-
-    A patient held out by a model and also learned from by it; one judged in two folds of a repeat; one whose event or
-    time differs between rows; an endpoint with times in two units, or in none.
-
-    Args:
-        predictions: As ``read_predictions`` gives them, of one file or of several.
-    """
-    key = ["endpoint", "model", "centre", "patient_id"]
-    held_out = predictions.loc[predictions["partition"] == "held_out", key].drop_duplicates()
-    learned = predictions.loc[predictions["partition"] != "held_out", key].drop_duplicates()
-    both = held_out.merge(learned, on=key)
-    faults = [
-        f"model {model}, endpoint {endpoint}: {len(rows)} patients are held out and also learned from, such as "
-        f"{', '.join(rows['patient_id'].head(5))}"
-        for (endpoint, model), rows in both.groupby(["endpoint", "model"])
-    ]
-    judged = predictions[predictions["partition"] == "out_of_fold"]
-    for (endpoint, model), rows in judged.groupby(["endpoint", "model"]):
-        twice = rows[rows.duplicated(["repeat", "centre", "patient_id"])]["patient_id"].unique()
-        if len(twice):
-            told = f"{len(twice)} patients are judged in two folds of one repeat, such as {', '.join(twice[:5])}"
-            faults.append(f"model {model}, endpoint {endpoint}: {told}")
-    for endpoint, rows in predictions.groupby("endpoint"):
-        units = set(rows.loc[rows["time"].notna(), "time_unit"])
-        if len(units) > 1 or "" in units:
-            named = ", ".join(sorted(unit or "none" for unit in units))
-            faults.append(f"endpoint {endpoint}: follow-up needs one time_unit (days, months or years), found {named}")
-        outcomes = rows[["centre", "patient_id", "event", "time"]].drop_duplicates()
-        differing = outcomes[outcomes.duplicated(["centre", "patient_id"])]["patient_id"].unique()
-        if len(differing):
-            told = f"{len(differing)} patients have different outcomes in different rows, such as "
-            faults.append(f"endpoint {endpoint}: {told}{', '.join(differing[:5])}")
-    return faults
 
 
 def read_lesion_predictions(path: Path) -> pd.DataFrame:
@@ -244,9 +208,108 @@ def read_lesion_predictions(path: Path) -> pd.DataFrame:
         path,
         LESION_PREDICTION_COLUMNS,
         ["endpoint", "model", "partition", "patient_id", "lesion_id", "event", "score"],
-        ["endpoint", "model", "partition", "fold", "repeat", "patient_id", "lesion_id"],
         may_be_empty=True,
     )
+
+
+def horizon_of(column: str) -> float:
+    """Return the time t of a column ``probability_<t>``; NaN for any other.
+
+    Example:
+        >>> horizon_of("probability_36"), horizon_of("probability_of_death")
+        (36.0, nan)
+    """
+    try:
+        horizon = float(column.removeprefix(_HORIZON)) if column.startswith(_HORIZON) else nan
+    except ValueError:
+        return nan
+    return horizon if 0 < horizon < inf else nan
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """What cannot be true of a model's rows, or of an endpoint's: neither can then be judged.
+
+    Attributes:
+        endpoint: Name.
+        model: Empty where it is of several models, and the whole endpoint cannot be judged.
+        message: The column, what its rows say, and up to five patients.
+    """
+
+    endpoint: str
+    model: str
+    message: str
+
+
+def contradictions(predictions: pd.DataFrame, rows_of: str = "patient") -> list[Contradiction]:
+    """Name what cannot be true of prediction tables, of one or of several together.
+
+    Of a model: a patient who stands twice, is held out and also learned from, is judged in two folds of a repeat, or
+    whose event or time differs between rows. Of the models of an endpoint that are free of these: a patient whose
+    event or time differs between models, and times in two units, or in none.
+
+    Args:
+        predictions: As ``read_predictions`` or ``read_lesion_predictions`` gives them, of one file or of several.
+        rows_of: ``patient``, or ``lesion`` for a table of lesions: a patient's may then differ in their outcome.
+    """
+    who = ["centre", "patient_id", *(["lesion_id"] if rows_of == "lesion" else [])]
+    found = [
+        Contradiction(str(endpoint), str(model), f"{message}; the model is left out")
+        for (endpoint, model), rows in predictions.groupby(["endpoint", "model"], sort=False)
+        for message in _contradictions_of_model(rows, who, rows_of)
+    ]
+    return found + [
+        Contradiction(str(endpoint), "", f"{message}; the endpoint is left out")
+        for endpoint, rows in without(predictions, found).groupby("endpoint", sort=False)
+        for message in _contradictions_of_models(rows, who, rows_of)
+    ]
+
+
+def without(predictions: pd.DataFrame, found: Iterable[Contradiction]) -> pd.DataFrame:
+    """Return the rows of the models and endpoints of which nothing contradictory was found."""
+    left_out = {(one.endpoint, one.model) for one in found}
+    pairs = zip(predictions["endpoint"], predictions["model"], strict=True)
+    kept = [not left_out & {(endpoint, model), (endpoint, "")} for endpoint, model in pairs]
+    return predictions[pd.Series(kept, index=predictions.index, dtype=bool)]  # typed, for a table without rows
+
+
+def _contradictions_of_model(rows: pd.DataFrame, who: list[str], rows_of: str) -> Iterator[str]:
+    key = ["partition", "fold", "repeat", *who[1:]]
+    if (twice := rows.duplicated(key)).any():
+        told = _patients(rows[twice], "stands" if rows_of == "patient" else "has a lesion that stands")
+        yield f"{who[-1]}: {told} twice for the same partition, fold and repeat"
+    held_out = rows.loc[rows["partition"] == "held_out", who[:2]].drop_duplicates()
+    learned = rows.loc[rows["partition"] != "held_out", who[:2]].drop_duplicates()
+    if not (both := held_out.merge(learned, on=who[:2])).empty:
+        yield f"partition: {_patients(both, 'is')} held out and also learned from"
+    judged = rows[rows["partition"] == "out_of_fold"].drop_duplicates(["repeat", "fold", *who])
+    if (again := judged.duplicated(["repeat", *who])).any():
+        yield f"fold: {_patients(judged[again], 'is')} judged in two folds of one repeat"
+    yield from _outcomes(rows, who, "rows")
+
+
+def _contradictions_of_models(rows: pd.DataFrame, who: list[str], rows_of: str) -> Iterator[str]:
+    yield from _outcomes(rows, who, "models")
+    if rows_of == "patient":
+        units = set(rows.loc[rows["time"].notna(), "time_unit"])
+        if len(units) > 1:
+            named = ", ".join(sorted(unit or "none" for unit in units))
+            yield f"time_unit: follow-up needs one unit (days, months or years), found {named}"
+
+
+def _outcomes(rows: pd.DataFrame, who: list[str], where: str) -> Iterator[str]:
+    for column in ("event", "time"):
+        values = rows[[*who, column]].drop_duplicates()
+        if (differing := values.duplicated(who)).any():
+            yield f"{column}: {_patients(values[differing], 'has')} different values in different {where}"
+
+
+def _patients(rows: pd.DataFrame, verb: str) -> str:
+    """Count and name patients, with the verb of a sentence that goes on."""
+    names = rows["patient_id"].unique()
+    plural = {"is": "are", "has": "have", "stands": "stand", "has a lesion that stands": "have lesions that stand"}
+    named = ", ".join(map(printable, names[:5])) + (", …" if len(names) > 5 else "")
+    return f"1 patient ({named}) {verb}" if len(names) == 1 else f"{len(names)} patients ({named}) {plural[verb]}"
 
 
 def _checked(
@@ -254,7 +317,6 @@ def _checked(
     path: Path,
     columns: tuple[str, ...],
     required: list[str],
-    key: list[str],
     may_be_empty: bool = False,
 ) -> pd.DataFrame:
     if missing := [column for column in required if column not in table.columns]:
@@ -269,7 +331,10 @@ def _checked(
             table[column] = texts if column in _LITERAL else texts.where(~texts.isin(MISSING), "")
         else:
             table[column] = _numbers(table[column], column, faults)
-    faults += _row_faults(table, key)
+    for column in table.columns:
+        if not np.isnan(horizon_of(str(column))):
+            table[column] = _numbers(table[column], column, faults)
+    faults += _row_faults(table)
     if faults:
         raise TableFault(path, faults)
     return table.reset_index(drop=True)
@@ -283,7 +348,7 @@ def _numbers(values: pd.Series, column: str, faults: list[str]) -> pd.Series:
     return numbers
 
 
-def _row_faults(table: pd.DataFrame, key: list[str]) -> list[str]:
+def _row_faults(table: pd.DataFrame) -> list[str]:
     """Rows are numbered as in a spreadsheet: the header is row 1."""
 
     def tell(wrong: pd.Series, what: Callable[[pd.Series], str]) -> list[str]:
@@ -302,11 +367,6 @@ def _row_faults(table: pd.DataFrame, key: list[str]) -> list[str]:
         table["event"].notna() & ~table["event"].isin([0, 1]), lambda row: f"event is {row['event']:g}, expected 0 or 1"
     )
     faults += tell(table["time"] <= 0, lambda row: f"time is {row['time']:g}, expected more than 0")
-    faults += tell(table["score"].isna(), lambda _: "score is empty")
-    if "probability" in table:
-        wrong = (table["probability"] < 0) | (table["probability"] > 1)
-        faults += tell(wrong, lambda row: f"probability is {row['probability']:g}, expected 0 to 1")
-    faults += tell(table.duplicated(key), lambda _: f"stands twice for the same {', '.join(key[:-1])}")
     return faults
 
 

@@ -3,58 +3,14 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from radnet.evaluation.assess import KM_COLUMNS, ROC_COLUMNS, SCORE_COLUMNS, EvaluationSettings, assess
-from radnet.tables import METRIC_COLUMNS, PREDICTION_COLUMNS, read_predictions, write_table
+from assessing import cohort, joined, row_of, rows_of, table, told
+from radnet.evaluation.assess import assess
+from radnet.evaluation.assessment.found import CURVE_COLUMNS
+from radnet.evaluation.assessment.settings import EvaluationSettings
+from radnet.tables import METRIC_COLUMNS, read_predictions, write_table
 
 QUICK = EvaluationSettings(bootstrap=100)
 SHARES = ("sensitivity", "specificity", "ppv", "npv", "accuracy")
-
-
-def table(event, score, **columns):
-    """A frozen model's held-out predictions unless columns say otherwise."""
-    base = {
-        "endpoint": "response",
-        "model": "radiomics",
-        "partition": "held_out",
-        "fold": "",
-        "repeat": "",
-        "patient_id": [f"P{who:04d}" for who in range(len(event))],
-        "centre": "A",
-        "event": np.asarray(event, dtype=float),
-        "time": np.nan,
-        "time_unit": "",
-        "score": np.asarray(score, dtype=float),
-        "probability": np.nan,
-        "cutoff": 0.5,
-    }
-    return pd.DataFrame(base | columns)[list(PREDICTION_COLUMNS)]
-
-
-def joined(*tables):
-    return pd.concat(tables, ignore_index=True)
-
-
-def rows_of(assessment, metric, **where):
-    rows = assessment.metrics[assessment.metrics["metric"] == metric]
-    for column, value in where.items():
-        rows = rows[rows[column] == value]
-    return rows
-
-
-def row_of(assessment, metric, **where):
-    rows = rows_of(assessment, metric, **where)
-    assert len(rows) == 1, f"{metric} {where}: {len(rows)} rows"
-    return rows.iloc[0]
-
-
-def told(assessment, severity=None):
-    return [told["message"] for told in assessment.messages if severity in (None, told["severity"])]
-
-
-def cohort(seed, n=60, **columns):
-    rng = np.random.default_rng(seed)
-    event = rng.permutation(np.arange(n) < n // 3)
-    return table(event, event + rng.normal(size=n), **columns)
 
 
 def of_r(file, *names):
@@ -83,9 +39,9 @@ def test_two_frozen_models_are_compared_as_proc_does(case):
         table(given["y"], given["score1"], model="combined"), table(given["y"], given["score2"], model="clinical")
     )
 
-    ours = row_of(assess(both, QUICK), "auc_difference")
+    ours = row_of(assess(both, QUICK), "auc_difference", method="delong_paired")
 
-    assert (ours["model"], ours["versus"], ours["method"]) == ("combined", "clinical", "delong_paired")
+    assert (ours["model"], ours["versus"]) == ("combined", "clinical")
     assert ours["n"] == theirs["n_used"]
     np.testing.assert_allclose(
         ours[["estimate", "lower", "upper", "p_value"]].astype(float),
@@ -254,21 +210,21 @@ def test_a_frozen_model_is_judged_before_models_of_folds_in_one_partition():
 
     found = assess(joined(frozen, folds), QUICK)
 
-    assert sorted(rows_of(found, "auc")["method"]) == ["delong", "delong_logit"]
+    assert sorted(rows_of(found, "auc")["method"]) == ["bootstrap", "delong", "delong_logit"]
     assert "60 rows of fold models are left aside: a frozen model is there to be judged" in told(found)
 
 
 def test_every_pair_of_frozen_models_is_compared_once():
     found = assess(joined(*(cohort(0, model=model) for model in "abc")), QUICK)
 
-    pairs = rows_of(found, "auc_difference")[["model", "versus"]].to_numpy().tolist()
+    pairs = rows_of(found, "auc_difference", method="delong_paired")[["model", "versus"]].to_numpy().tolist()
     assert pairs == [["a", "b"], ["a", "c"], ["b", "c"]]
 
 
 def test_versus_is_the_only_reference_when_given():
     found = assess(joined(*(cohort(0, model=model) for model in "abc")), EvaluationSettings(versus="b"))
 
-    pairs = rows_of(found, "auc_difference")[["model", "versus"]].to_numpy().tolist()
+    pairs = rows_of(found, "auc_difference", method="delong_paired")[["model", "versus"]].to_numpy().tolist()
     assert pairs == [["a", "b"], ["c", "b"]]
 
 
@@ -277,7 +233,7 @@ def test_an_unknown_versus_is_a_failure_that_is_told():
 
     assert told(found, "failed") == ["versus names a model without predictions"]
     assert found.messages[0]["model"] == "nobody"
-    assert len(rows_of(found, "auc")) == 2
+    assert len(rows_of(found, "auc", method="delong")) == 1
 
 
 def test_a_partition_without_the_reference_says_that_it_is_not_compared():
@@ -286,16 +242,7 @@ def test_a_partition_without_the_reference_says_that_it_is_not_compared():
     found = assess(both, EvaluationSettings(versus="b"))
 
     assert rows_of(found, "auc_difference").empty
-    assert told(found) == ["b has no frozen model to compare with here"]
-
-
-def test_models_of_folds_are_not_compared_and_it_is_said():
-    folds = [cohort(0, model=model, partition="out_of_fold", fold=["1", "2"] * 30) for model in "ab"]
-
-    found = assess(joined(*folds), EvaluationSettings(versus="b", bootstrap=20))
-
-    assert rows_of(found, "auc_difference").empty
-    assert told(found) == ["not compared with b: DeLong compares AUCs of frozen models"]
+    assert told(found) == ["b has no scores to compare with here"]
 
 
 def test_models_of_different_patients_are_compared_on_those_they_share():
@@ -303,7 +250,7 @@ def test_models_of_different_patients_are_compared_on_those_they_share():
 
     found = assess(joined(one, other), QUICK)
 
-    assert row_of(found, "auc_difference")["n"] == 50
+    assert row_of(found, "auc_difference", method="delong_paired")["n"] == 50
     assert told(found) == ["compared with b on the 50 patients both judge, of 60 and 50"]
 
 
@@ -331,7 +278,7 @@ def test_unknown_outcomes_are_left_out_and_counted():
     assert row_of(found, "auc", method="delong")["n"] == 4
     assert row_of(found, "auc", method="delong")["estimate"] == 0.75
     assert told(found, "info") == ["1 of 5 patients have no known outcome and are left out"]
-    assert len(found.scores) == 4
+    assert len(found.curves["scores"]) == 4
 
 
 def test_a_partition_of_one_class_fails_by_name_and_everything_else_goes_on():
@@ -348,7 +295,7 @@ def test_a_partition_of_one_class_fails_by_name_and_everything_else_goes_on():
             "message": "needs both classes: 0 of 12 had the event",
         }
     ]
-    assert len(rows_of(found, "auc", model="b")) == 2
+    assert len(rows_of(found, "auc", model="b", method="delong")) == 1
     assert set(rows_of(found, "specificity", model="a")["estimate"]) == {0.5}
     assert rows_of(found, "sensitivity", model="a")["estimate"].isna().all()
 
@@ -379,17 +326,17 @@ def test_a_table_without_any_outcome_fails_and_keeps_its_columns():
 
     assert told(found, "failed") == ["no patient has a known outcome"]
     assert list(found.metrics.columns) == list(METRIC_COLUMNS)
-    assert list(found.roc.columns) == list(ROC_COLUMNS)
-    assert list(found.scores.columns) == list(SCORE_COLUMNS)
-    assert list(found.km.columns) == list(KM_COLUMNS)
+    assert list(found.curves["roc"].columns) == list(CURVE_COLUMNS["roc"])
+    assert list(found.curves["scores"].columns) == list(CURVE_COLUMNS["scores"])
+    assert list(found.curves["km"].columns) == list(CURVE_COLUMNS["km"])
     assert found.metrics.empty
-    assert found.km.empty
+    assert found.curves["km"].empty
 
 
 def test_a_missing_cutoff_leaves_no_rows_at_a_cutoff_and_it_is_said():
     found = assess(cohort(0, cutoff=np.nan), QUICK)
 
-    assert set(found.metrics["metric"]) == {"auc"}
+    assert set(found.metrics["metric"]) == {"auc", "average_precision"}
     assert told(found) == ["60 patients have no cut-off: nothing is judged at a cut-off"]
 
 
@@ -430,14 +377,16 @@ def test_an_endpoint_with_times_is_judged_by_survival():
 
     found = assess(table(rng.random(80) < 0.7, score, time=time, time_unit="months", cutoff=0.0), QUICK)
 
-    assert set(found.metrics["metric"]) == {"c_index", "hazard_ratio", "km_median", "logrank", "cutoff"}
-    assert row_of(found, "c_index")["estimate"] > 0.6
+    assert set(found.metrics["metric"]) == {
+        *("c_index", "hazard_ratio", "km_median", "logrank", "logrank_trend", "rmst", "schoenfeld", "cutoff")
+    }
+    assert row_of(found, "c_index", method="harrell")["estimate"] > 0.6
     assert row_of(found, "hazard_ratio", group="high_vs_low")["estimate"] > 1
     assert row_of(found, "hazard_ratio", group="per_sd")["method"] == "cox_efron"
     assert row_of(found, "km_median", group="high")["n"] == (score >= 0).sum()
-    assert found.roc.empty
-    assert list(found.km.columns) == list(KM_COLUMNS)
-    assert found.km.groupby("group")["at_risk"].max().to_dict() == {
+    assert found.curves["roc"].empty
+    assert list(found.curves["km"].columns) == list(CURVE_COLUMNS["km"])
+    assert found.curves["km"].groupby("group")["at_risk"].max().to_dict() == {
         "high": (score >= 0).sum(),
         "low": (score < 0).sum(),
     }
@@ -484,7 +433,7 @@ def test_a_survival_endpoint_judged_as_binary_says_that_follow_up_is_ignored():
     assert {"auc", "sensitivity"} <= set(found.metrics["metric"])
     assert "c_index" not in set(found.metrics["metric"])
     assert told(found) == ["the event is judged as it stands: how long patients were followed is ignored"]
-    assert set(found.km["group"]) == {"low", "high"}
+    assert set(found.curves["km"]["group"]) == {"low", "high"}
 
 
 def test_survival_asked_of_an_endpoint_without_times_fails():
@@ -498,19 +447,20 @@ def test_survival_without_an_event_fails_but_draws_its_curves():
     found = assess(table([0, 0, 0], [1, 2, 3], time=[1.0, 2.0, 3.0], cutoff=1.5), QUICK)
 
     assert told(found, "failed") == ["needs an event: 0 of 3 had it"]
-    assert (found.km["survival"] == 1).all()
+    assert (found.curves["km"]["survival"] == 1).all()
 
 
 def test_patients_without_follow_up_are_left_out_of_survival_and_counted():
-    found = assess(cohort(0, time=[np.nan, *np.arange(1.0, 60)], cutoff=0.5), QUICK)
+    found = assess(cohort(0, time=[np.nan, *np.arange(1.0, 60)], time_unit="months", cutoff=0.5), QUICK)
 
-    assert row_of(found, "c_index")["n"] == 59
+    assert row_of(found, "c_index", method="harrell")["n"] == 59
     assert told(found) == ["1 of 60 patients have no known follow-up time and are left out"]
 
 
 def test_one_risk_group_and_an_infinite_hazard_ratio_are_told_and_not_failed():
     one_group = table([1, 1, 0, 1], [1, 2, 3, 0], time=[1.0, 2.0, 3.0, 4.0], cutoff=-1.0, model="a")
     separated = table([1, 1, 0, 0], [4, 3, 2, 1], time=[1.0, 2.0, 3.0, 4.0], cutoff=2.5, model="b")
+    separated["patient_id"] = list("QRST")
 
     found = assess(joined(one_group, separated), QUICK)
 
@@ -525,9 +475,9 @@ def test_curves_of_folds_stand_beside_their_vertical_mean():
         [0, 1, 0, 1], [1, 2, 1, 1], partition="out_of_fold", fold=["1", "1", "2", "2"], repeat="1", cutoff=1.5
     )
 
-    roc = assess(folds, QUICK).roc
+    roc = assess(folds, QUICK).curves["roc"]
 
-    assert list(roc.columns) == list(ROC_COLUMNS)
+    assert list(roc.columns) == list(CURVE_COLUMNS["roc"])
     assert roc.groupby("fold").size().to_dict() == {"1": 3, "2": 2, "mean": 101}
     mean = roc[roc["fold"] == "mean"]
     np.testing.assert_allclose(mean["fpr"], np.linspace(0, 1, 101))
@@ -535,9 +485,9 @@ def test_curves_of_folds_stand_beside_their_vertical_mean():
 
 
 def test_scores_carry_no_patient_id():
-    scores = assess(cohort(0), QUICK).scores
+    scores = assess(cohort(0), QUICK).curves["scores"]
 
-    assert list(scores.columns) == list(SCORE_COLUMNS)
+    assert list(scores.columns) == list(CURVE_COLUMNS["scores"])
     assert not scores.isin([f"P{who:04d}" for who in range(60)]).to_numpy().any()
 
 

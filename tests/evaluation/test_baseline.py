@@ -282,6 +282,18 @@ def test_fishers_test_of_too_large_a_table_is_refused_and_the_table_goes_on():
     assert np.isnan(told["p_value"][1])
 
 
+def test_where_fishers_test_takes_too_long_pearsons_is_given_and_its_small_counts_are_told():
+    rng = np.random.default_rng(0)
+    site = [*rng.integers(8, size=895).astype(str), *["rare"] * 5]
+    table = pd.DataFrame({"centre": rng.integers(4, size=900), "site": site})
+
+    told = table_one(table, "centre").iloc[1]
+
+    assert told["test"] == "χ², though counts below 5 are expected: too many tables for Fisher"
+    pearson = stats.chi2_contingency(pd.crosstab(table["site"], table["centre"]))
+    assert told["p_value"] == pytest.approx(pearson.pvalue)
+
+
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
@@ -433,8 +445,8 @@ def test_a_text_with_many_values_is_counted_and_not_tested():
 @pytest.mark.parametrize(
     ("by", "variables", "message"),
     [
-        ("sex", ["weight"], "no such column: weight; there are patient_id"),
-        ("hospital", None, "no such column: hospital"),
+        ("sex", ["weight"], "the table has no column weight; it has patient_id"),
+        ("hospital", None, "the table has no column hospital"),
         ("all", None, "all: a comparison needs two groups or more, got x"),
         ("odd", None, "odd: a group may not be called test"),
     ],

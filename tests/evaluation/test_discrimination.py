@@ -1,17 +1,26 @@
+import time
 import tracemalloc
 from dataclasses import astuple
+from itertools import pairwise
 
 import numpy as np
 import pytest
-from scipy.stats import mannwhitneyu
+from scipy.stats import mannwhitneyu, ttest_1samp
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from radnet.evaluation.discrimination import (
     auc_bootstrap,
+    auc_difference_bootstrap,
     auc_within_folds,
+    average_precision_bootstrap,
+    compare_over_folds,
     compare_paired,
     compare_unpaired,
     delong,
+    mcclish,
+    mean_precision,
     mean_tpr,
+    partial_auc,
     roc_curve,
 )
 
@@ -83,6 +92,18 @@ def test_roc_curve_equals_proc_at_every_point(case):
     close(curve.threshold[::-1], theirs["roc_thresholds"])
     close(curve.tpr[::-1], theirs["roc_sensitivity"])
     close(1 - curve.fpr[::-1], theirs["roc_specificity"])
+
+
+@of_r(*SINGLE)
+def test_partial_auc_equals_proc(case):
+    event, score = complete(case)
+    theirs = case["outputs"]
+
+    of_specificity = partial_auc(event, score, 0.8, of="specificity")
+
+    close(of_specificity, theirs["pauc_spec_1_0.8"])
+    close(mcclish(of_specificity, 0.8), theirs["pauc_spec_1_0.8_mcclish"])
+    close(partial_auc(event, score, 0.8, of="sensitivity"), theirs["pauc_sens_1_0.8"])
 
 
 @of_r(*PAIRED)
@@ -317,3 +338,159 @@ def test_mean_curve_averages_sensitivity_at_each_false_positive_rate():
     tpr = mean_tpr([perfect, blind], np.array([0.0, 0.25, 1.0]))
 
     np.testing.assert_allclose(tpr, [(1 + 0) / 2, (1 + 0.25) / 2, 1])
+
+
+@pytest.mark.parametrize("of", ["specificity", "sensitivity"])
+@pytest.mark.parametrize("decimals", [0, 6], ids=["many ties", "no ties"])
+def test_partial_areas_add_up_to_the_auc(of, decimals):
+    rng = np.random.default_rng(0)
+    event, score = np.arange(40) < 15, rng.normal(size=40).round(decimals)
+    cuts = [0, 0.1, 1 / 3, 0.6, 1]
+
+    parts = [partial_auc(event, score, *between, of=of) for between in pairwise(cuts)]
+
+    assert sum(parts) == pytest.approx(roc_auc_score(event, score))
+    assert partial_auc(event, score, 0, of=of) == pytest.approx(roc_auc_score(event, score))
+
+
+def test_corrected_partial_auc_equals_scikit_learn():
+    rng = np.random.default_rng(1)
+    event, score = np.arange(60) < 25, rng.normal(size=60) + (np.arange(60) < 25)
+
+    ours = mcclish(partial_auc(event, score, 0.7, of="specificity"), 0.7)
+
+    assert ours == pytest.approx(roc_auc_score(event, score, max_fpr=0.3))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"lower": 0.8, "of": "accuracy"}, "of specificity or sensitivity, got 'accuracy'"),
+        ({"lower": 0.8, "upper": 0.8, "of": "sensitivity"}, "needs 0 <= lower < upper <= 1, got 0.8 and 0.8"),
+        ({"lower": -0.1, "of": "sensitivity"}, "needs 0 <= lower < upper <= 1, got -0.1 and 1"),
+    ],
+)
+def test_a_partial_auc_of_nothing_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        partial_auc([0, 1], [1, 2], **given)
+
+
+@pytest.mark.parametrize("decimals", [0, 6], ids=["many ties", "no ties"])
+def test_precision_recall_curve_equals_scikit_learn(decimals):
+    rng = np.random.default_rng(2)
+    event, score = np.arange(50) < 18, rng.normal(size=50).round(decimals)
+
+    curve = roc_curve(event, score)
+
+    precision, recall, _ = precision_recall_curve(event, score, drop_intermediate=False)
+    np.testing.assert_allclose(curve.precision[::-1], precision)
+    np.testing.assert_allclose(curve.tpr[::-1], recall)
+
+
+def test_corrected_t_worked_by_hand():
+    # mean 0.1, variance 0.02 / 3 over four folds; times 1/4 + 1/3 of it is 0.0035 / 0.9, and t = 0.1 / 0.062361
+    test = compare_over_folds([0.1, 0.0, 0.2, 0.1], test_share=1 / 3, level=0.95)
+
+    assert test.difference == pytest.approx(0.1)
+    assert test.standard_error == pytest.approx(np.sqrt(0.0035 / 0.9))
+    assert test.statistic == pytest.approx(1.6035675)
+    assert test.df == 3
+    # the 0.975 quantile of t on 3 degrees of freedom, from tables
+    assert test.upper == pytest.approx(0.1 + 3.182446 * test.standard_error)
+    # t on 3 degrees of freedom in closed form
+    x = test.statistic / np.sqrt(3)
+    assert test.p_value == pytest.approx(1 - 2 / np.pi * (np.arctan(x) + x / (1 + x**2)))
+
+
+def test_corrected_t_without_a_test_share_is_the_plain_t_test():
+    differences = np.random.default_rng(3).normal(0.1, size=10)
+
+    ours = compare_over_folds(differences, test_share=0, level=0.9)
+
+    theirs = ttest_1samp(differences, 0)
+    assert (ours.statistic, ours.p_value) == pytest.approx((theirs.statistic, theirs.pvalue))
+    assert (ours.lower, ours.upper) == pytest.approx(tuple(theirs.confidence_interval(0.9)))
+
+
+def test_folds_that_do_not_differ_at_all_have_p_of_one():
+    test = compare_over_folds([0.0, 0.0, 0.0], test_share=0.5, level=0.95)
+
+    assert (test.difference, test.lower, test.upper, test.p_value) == (0, 0, 0, 1)
+
+
+def test_one_fold_is_no_sample_of_folds():
+    with pytest.raises(ValueError, match="needs two folds that both models were judged in, got 1"):
+        compare_over_folds([0.1], test_share=0.5, level=0.95)
+
+
+def test_bootstrap_of_a_difference_draws_patients_with_both_scores():
+    # The definition written slowly; scores that share most of their noise differ less than two drawn apart would.
+    rng = np.random.default_rng(4)
+    event, shared = np.arange(60) < 24, rng.normal(size=60)
+    score, versus = event + shared + 0.3 * rng.normal(size=60), event + shared + 0.3 * rng.normal(size=60)
+    differences = []
+    for _ in range(1500):
+        rows = np.concatenate([rng.choice(np.flatnonzero(event == e), (event == e).sum()) for e in (0, 1)])
+        drawn = event[rows]
+        one, other = ((given[rows][drawn][:, None] > given[rows][~drawn]).mean() for given in (score, versus))
+        differences.append(one - other)
+
+    ours = auc_difference_bootstrap(event, score, versus, resamples=10_000, seed=1, level=0.9)
+
+    assert ours.value == pytest.approx(roc_auc_score(event, score) - roc_auc_score(event, versus))
+    # 1,500 draws put the 5 % quantile within three standard errors, about 0.16 of the spread
+    reach = 0.16 * np.std(differences)
+    np.testing.assert_allclose([ours.lower, ours.upper], np.quantile(differences, [0.05, 0.95]), atol=reach)
+
+
+@pytest.mark.parametrize("interval", [auc_bootstrap, average_precision_bootstrap])
+def test_bootstrap_does_not_see_a_rising_transform_of_the_score(interval):
+    event, score = np.arange(40) < 15, np.random.default_rng(6).normal(size=40)
+    settings = {"resamples": 200, "seed": 1, "level": 0.95}
+
+    one, other = interval(event, score, **settings), interval(event, np.exp(3 * score), **settings)
+
+    np.testing.assert_equal(astuple(one), astuple(other))
+
+
+def test_auc_of_the_turned_score_and_of_the_other_class_mirror_it():
+    event, score = np.arange(40) < 15, np.random.default_rng(7).normal(size=40).round(1)
+
+    estimate, turned, swapped = delong(event, score), delong(event, -score), delong(~event, -score)
+
+    assert turned.auc == pytest.approx(1 - estimate.auc)
+    assert swapped.auc == pytest.approx(estimate.auc)
+    assert turned.variance == pytest.approx(estimate.variance)
+    assert swapped.variance == pytest.approx(estimate.variance)
+
+
+def test_a_million_scores_and_two_thousand_resamples_take_less_than_two_seconds_each():
+    rng = np.random.default_rng(8)
+    event, score = np.arange(1_000_000) % 3 == 0, rng.normal(size=1_000_000)
+
+    started = time.process_time()
+    delong(event, score)
+    ranked = time.process_time()
+    auc_bootstrap(event[:1000], score[:1000], resamples=2000, seed=1, level=0.95)
+    drawn = time.process_time()
+
+    assert ranked - started < 2
+    assert drawn - ranked < 2
+
+
+def test_the_area_under_the_mean_precision_recall_curve_is_the_mean_average_precision():
+    rng = np.random.default_rng(0)
+    folds = [(rng.permutation([0, 0, 0, 0, 1, 1, 1, 1, 1]), rng.integers(0, 6, 9)) for _ in range(4)]
+    recall = np.linspace(0, 1, 10001)  # steps fall on fifths, so that the grid misses none of them
+
+    precision = mean_precision([roc_curve(event, score) for event, score in folds], recall)
+
+    expected = np.mean([average_precision_score(event, score) for event, score in folds])
+    assert np.sum(np.diff(recall) * precision[1:]) == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_mean_precision_at_a_recall_is_that_of_the_highest_cutoffs_that_reach_it():
+    first = roc_curve([1, 0, 1], [3, 2, 1])  # recall 1/2 at precision 1, recall 1 at 2/3
+    second = roc_curve([0, 1, 1], [3, 2, 1])  # recall 1/2 at precision 1/2, recall 1 at 2/3
+
+    np.testing.assert_allclose(mean_precision([first, second], [0, 0.3, 0.5, 0.6, 1]), [1, 0.75, 0.75, 2 / 3, 2 / 3])

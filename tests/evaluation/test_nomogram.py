@@ -177,7 +177,7 @@ def test_a_negative_coefficient_gives_most_points_to_the_lowest_value():
         ({"age": 1.0}, ["age", "stage"], "stage: one level may be the reference, but these have no coefficient"),
         ({"stage=II": 1.0}, ["age"], "age: no coefficient of that name; there are stage=II"),
         ({"same": 1.0}, ["same"], r"same: an axis needs two values or more, got \[1.0\]"),
-        ({"age": 1.0}, ["weight"], "no such column: weight"),
+        ({"age": 1.0}, ["weight"], "the table has no column weight"),
     ],
     ids=["no effect", "level unknown", "variable unknown", "constant", "no column"],
 )

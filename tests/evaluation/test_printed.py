@@ -1,8 +1,15 @@
 """Tables printed by Zhao 2023 and Ligero 2021, from the specs of both papers: what follows, and what does not."""
 
+from math import sqrt
+
+import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
+from assessing import joined, row_of, table
+from radnet.evaluation.assess import assess
+from radnet.evaluation.assessment.settings import EvaluationSettings
 from radnet.evaluation.baseline.printed import (
     Printed,
     baseline_faults,
@@ -60,6 +67,15 @@ ZHAO_SUBGROUPS = pd.DataFrame(
         *("tnbc=no", "tnbc=yes", "lines=1", "lines=2+", "sites=1-2", "sites=3+"),
         *("visceral=no", "visceral=yes", "regimen=chemo", "regimen=antiangiogenic"),
     ],
+)
+# CPS was known in 103 of 171 and 11 of 69 patients
+ZHAO_CPS_SUBGROUPS = pd.DataFrame(
+    [
+        ["22/23", "44/45", "1/1", "4/4", "23/23", "43/45", "1/1", "4/4"],
+        ["14/14", "21/21", "2/3", "3/3", "14/14", "21/21", "3/3", "3/3"],
+    ],
+    columns=ZHAO_SUBGROUPS.columns,
+    index=["CPS<10", "CPS>=10"],
 )
 LIGERO_COLUMNS = ["auc", "sensitivity", "specificity", "npv", "ppv", "lr_positive", "lr_negative"]
 LIGERO_TABLE_3 = pd.DataFrame(
@@ -141,6 +157,83 @@ def test_zhaos_performance_follows_from_its_counts(table):
             assert f"{share.value:.3f}".lstrip("0").startswith(Printed.read(row[name]).value.lstrip("0"))
 
     assert performance_faults(table) == []
+
+
+def patients_of(counts, **columns):
+    """As many patients of each kind, those with the event first, called at 0.5."""
+    kinds = {(1, 1): counts.true_positive, (1, 0): counts.false_negative}
+    kinds |= {(0, 1): counts.false_positive, (0, 0): counts.true_negative}
+    event, score = np.array([kind for kind, n in kinds.items() for _ in range(int(n))]).T
+    return table(event, score, cutoff=0.5, **columns)
+
+
+@pytest.mark.parametrize("printed", [ZHAO_TABLE_2, ZHAO_PD_L1], ids=["table 2", "PD-L1"])
+def test_zhaos_performance_comes_out_of_an_evaluation_of_as_many_patients(printed):
+    rows = [patients_of(counts_of(row), model=name, partition="apparent") for name, row in printed.iterrows()]
+
+    found = assess(joined(*rows), EvaluationSettings(kind="binary", bootstrap=5, thresholds=[0.5]))
+
+    for name, row in printed.iterrows():
+        for measure in MEASURES[1:]:
+            share = row_of(found, measure, model=name, method="clopper_pearson")
+            assert Printed.read(row[measure]).may_stand_for(share["estimate"])
+            assert share["lower"] <= share["estimate"] <= share["upper"]
+
+
+def test_ligeros_performance_comes_out_of_an_evaluation_but_for_the_numbers_flagged():
+    rows = [patients_of(counts_of(row), model=name) for name, row in LIGERO_TABLE_3.iterrows()]
+
+    found = assess(joined(*rows), EvaluationSettings(kind="binary", bootstrap=5, thresholds=[0.5]))
+
+    differing = []
+    for name, row in LIGERO_TABLE_3.iterrows():
+        for measure in LIGERO_COLUMNS[1:]:
+            ratio = measure.startswith("lr_")
+            ours = row_of(found, measure, model=name, method="simel" if ratio else "clopper_pearson")["estimate"]
+            if not Printed.read(row[measure]).may_stand_for(ours if ratio else 100 * ours):
+                differing.append(f"{name}: {measure}")
+    assert differing == [
+        "rad-clin C1: specificity",
+        "rad-clin C1: lr_positive",
+        "rad-clin C1: lr_negative",
+        "clinical C1: npv",
+        "clinical C1: lr_positive",
+    ]
+
+
+def test_ligeros_radiomics_rows_count_lesions_and_the_others_patients():
+    counted = {name: counts_of(row).shares["accuracy"].total for name, row in LIGERO_TABLE_3.iterrows()}
+
+    assert [counted[f"radiomics C{cohort}"] for cohort in (1, 2, 3)] == [236, 140, 104]
+    for model in ("rad-clin", "clinical"):
+        assert [counted[f"{model} C{cohort}"] for cohort in (1, 2, 3)] == [85, 46, 47]
+
+
+@pytest.mark.parametrize(("cohort", "p"), [(1, 0.01), (2, 0.02), (3, 0.04)])
+def test_ligeros_p_values_of_the_clinical_model_are_one_sided(cohort, p):
+    auc = Printed.read(LIGERO_TABLE_3.loc[f"clinical C{cohort}", "auc"])
+    with_event, without = (
+        Printed.read(LIGERO_TABLE_3.loc[f"clinical C{cohort}", name]).counts[1]
+        for name in ("sensitivity", "specificity")
+    )
+    spread = sqrt((with_event + without + 1) / (12 * with_event * without))  # Mann-Whitney, under no difference
+
+    one_sided = norm.sf((float(auc.value) - 0.5) / spread)
+
+    assert Printed(f"{p:.2f}").may_stand_for(one_sided)
+    assert not Printed(f"{p:.2f}").may_stand_for(2 * one_sided)
+
+
+def test_zhaos_subgroups_of_cps_hold_the_patients_of_the_pd_l1_model():
+    totals = {
+        column: sum(Printed.read(cell).counts[1] for cell in ZHAO_CPS_SUBGROUPS[column])
+        for column in ZHAO_CPS_SUBGROUPS
+    }
+
+    for cohort in ("train", "val"):
+        for measure, short in (("sensitivity", "sens"), ("specificity", "spec")):
+            expected = Printed.read(ZHAO_PD_L1.loc[f"CPS {cohort}", measure]).counts[1]
+            assert totals[f"rad {cohort} {short}"] == totals[f"comb {cohort} {short}"] == expected
 
 
 def test_zhaos_auc_of_seven_of_nine_pairs_stands_in_the_subgroup_of_high_cps():

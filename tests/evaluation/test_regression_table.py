@@ -304,7 +304,7 @@ def test_a_cox_model_needs_an_event_a_time_and_patients_who_differ_at_it():
 
 def test_columns_and_variables_are_checked_before_a_fit():
     table = pd.DataFrame({"y": [0, 1], "x": ["a", None]})
-    with pytest.raises(ValueError, match="no such column: z; there are y, x"):
+    with pytest.raises(ValueError, match="the table has no column z; it has y, x"):
         univariable_table(table, ["z"], event="y")
     with pytest.raises(ValueError, match="needs a variable, but none is named"):
         univariable_table(table, [], event="y")

@@ -1,6 +1,7 @@
 """A small evaluation folder with numbers made up by hand: what a report prints must stand in these files."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,8 @@ def metrics_table() -> pd.DataFrame:
         rate = {**place, "metric": "sensitivity", "at": 0.4, "estimate": 0.667, "lower": 0.384, "upper": 0.882}
         rows += [{**rate, "method": "wilson", "lower": 0.417}, {**rate, "method": "clopper_pearson"}]
         survival = {**place, "endpoint": "pfs"}
-        rows += [{**survival, "metric": "c_index", "estimate": 0.642, "lower": 0.571, "upper": 0.713}]
+        concordance = {**survival, "metric": "c_index", "method": "harrell", "estimate": 0.642}
+        rows += [{**concordance, "lower": 0.571, "upper": 0.713}]
         rows += [{**survival, "metric": "logrank", "estimate": 12.3, "p_value": 0.00045}]
         rows += [{**survival, "metric": "km_median", "group": "high", "estimate": 6.1, "lower": 4.2, "upper": 9.3}]
         rows += [{**survival, "metric": "km_median", "group": "low"}]
@@ -42,6 +44,33 @@ def metrics_table() -> pd.DataFrame:
     difference = {**centre, "metric": "auc_difference", "versus": "plain", "method": "delong_paired"}
     rows += [{**difference, "estimate": -0.028, "lower": -0.091, "upper": 0.035, "p_value": 0.384, "n": 40}]
     return pd.DataFrame(rows).reindex(columns=list(METRIC_COLUMNS)).assign(level="patient")
+
+
+def further_rows() -> pd.DataFrame:
+    """Numbers of an evaluation that belong into no headline and no performance table; each estimate is -9."""
+    rows = []
+    for model, partition in AREAS:
+        place = {"model": model, "partition": partition, "level": "patient", "n": 3, "n_event": 1, "lower": -9.5}
+        area = {**place, "endpoint": "response", "metric": "auc"}
+        rows += [{**area, "method": method, "subgroup": "sex=F"} for method in ("delong", "bootstrap")]
+        rows += [{**area, "method": "bootstrap_cluster", "level": "lesion"}]
+        response = {**place, "endpoint": "response"}
+        rows += [{**response, "metric": "interaction", "subgroup": "sex", "method": "likelihood_ratio"}]
+        rows += [{**response, "metric": "sensitivity", "method": "clopper_pearson", "subgroup": "sex=F", "at": 0.4}]
+        rows += [{**response, "metric": "average_precision", "method": "bootstrap"}]
+        rows += [{**response, "metric": "brier"}]
+        rows += [{**response, "metric": "emax", "method": method} for method in ("loess", "lowess")]
+        rows += [{**response, "metric": "net_benefit", "at": step / 20} for step in range(1, 20)]
+        rows += [{**response, "metric": "idi", "versus": "plain"}]
+        survival = {**place, "endpoint": "pfs"}
+        concordance = {**survival, "metric": "c_index"}
+        rows += [{**concordance, "method": "uno", "at": 12.0, "horizon": 12.0}, {**concordance, "method": "uno"}]
+        rows += [{**concordance, "method": "harrell", "subgroup": "sex=F"}]
+        rows += [{**survival, "metric": "logrank", "subgroup": "sex"}]
+        rows += [{**survival, "metric": "km_median", "group": group, "subgroup": "sex=F"} for group in ("", "high")]
+        rows += [{**survival, "metric": "km_survival", "group": "high", "at": t, "horizon": t} for t in (6.0, 12.0)]
+        rows += [{**survival, "metric": "auc_time", "method": "ipcw", "at": 12.0, "horizon": 12.0}]
+    return pd.DataFrame(rows).reindex(columns=list(METRIC_COLUMNS)).assign(estimate=-9.0, upper=-8.5)
 
 
 def roc_table() -> pd.DataFrame:
@@ -119,6 +148,13 @@ def _areas() -> dict[tuple[str, str], tuple[float, float, float, int, int]]:
 @pytest.fixture(name="metrics")
 def _metrics() -> pd.DataFrame:
     return metrics_table()
+
+
+@pytest.fixture(name="grown")
+def _grown(evaluation: Evaluation) -> Evaluation:
+    """The evaluation with the numbers that belong into none of its tables, before and after the others."""
+    more = typed(further_rows())
+    return replace(evaluation, metrics=pd.concat([more, evaluation.metrics, more], ignore_index=True))
 
 
 @pytest.fixture(name="roc")

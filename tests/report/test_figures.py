@@ -5,7 +5,10 @@ import pandas as pd
 import pytest
 from matplotlib.image import imread
 
-from radnet.report.figures import km_figure, roc_figure, save_figure, score_figure
+from radnet.report.figures.discrimination import roc_figure
+from radnet.report.figures.hand import save_figure
+from radnet.report.figures.scores import score_figure
+from radnet.report.figures.survival import km_figure
 
 
 def titles(figure):
@@ -19,7 +22,7 @@ def legend(axes):
 def drawings(roc, metrics, scores, km):
     """Draw one model of the three kinds of figure, as six panels more would only take time."""
     roc, scores, km = (table[table["model"] == "plain"] for table in (roc, scores, km))
-    return {"roc": roc_figure(roc, metrics), "scores": score_figure(scores), "km": km_figure(km)}
+    return {"roc": roc_figure(roc, metrics), "scores": score_figure(scores), "km": km_figure(km, metrics)}
 
 
 def test_held_out_is_drawn_first_then_out_of_fold_then_apparent(roc, metrics):
@@ -72,8 +75,8 @@ def test_a_name_that_matplotlib_would_hide_or_typeset_is_shown_as_it_stands(roc,
     assert legend(figure.axes[0])[1].endswith(name)
 
 
-def test_a_survival_curve_begins_with_everybody_event_free_and_says_who_is_at_risk(km):
-    axes = km_figure(km).axes[0]
+def test_a_survival_curve_begins_with_everybody_event_free_and_says_who_is_at_risk(km, metrics):
+    axes = km_figure(km, metrics).axes[0]
     low = next(line for line in axes.lines if line.get_label() == "Low risk")
 
     np.testing.assert_allclose(low.get_xydata()[0], [0, 1])
@@ -82,8 +85,8 @@ def test_a_survival_curve_begins_with_everybody_event_free_and_says_who_is_at_ri
     assert written[:3] == ["At risk", "Low", "5"]
 
 
-def test_the_time_axis_carries_the_unit_of_the_table(km):
-    without, months = km_figure(km), km_figure(km.assign(time_unit="months"))
+def test_the_time_axis_carries_the_unit_of_the_table(km, metrics):
+    without, months = km_figure(km, metrics), km_figure(km.assign(time_unit="months"), metrics)
 
     assert without.axes[0].get_xlabel() == "Time"
     assert {axes.get_xlabel() for axes in months.axes} == {"Time (months)"}
@@ -107,7 +110,9 @@ def test_scores_without_a_spread_can_be_drawn(score, tmp_path):
     assert (tmp_path / "scores.png").is_file()
 
 
-@pytest.mark.parametrize("draw", [lambda table: roc_figure(table, table), score_figure, km_figure])
+@pytest.mark.parametrize(
+    "draw", [lambda table: roc_figure(table, table), score_figure, lambda table: km_figure(table, table)]
+)
 def test_a_table_without_rows_is_refused(draw, roc, metrics, scores, km):
     columns = {*roc, *metrics, *scores, *km}
 

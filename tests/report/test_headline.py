@@ -23,3 +23,7 @@ def test_only_an_evaluation_without_held_out_patients_is_warned_about(evaluation
 
     assert {headline.warning for headline in headlines(evaluation)} == {""}
     assert all("out-of-fold" in headline.warning for headline in headlines(replace(evaluation, metrics=unseen)))
+
+
+def test_numbers_of_subgroups_lesions_and_horizons_are_no_headline(evaluation, grown):
+    assert headlines(grown) == headlines(evaluation)

@@ -9,7 +9,7 @@ import pytest
 from radnet.report.html import write_report
 
 HOSTILE = """_</script><img src=x onerror=alert(1)> "'&$x$ %{x}"""
-VOID = {"meta", "link", "img", "br"}
+VOID = {"meta", "link", "img", "br", "input"}
 
 
 class Page(HTMLParser):
@@ -43,7 +43,7 @@ class Page(HTMLParser):
         ]
 
     def plots(self):
-        return self.all("script", type="application/json")
+        return [script for script in self.all("script", type="application/json") if "id" not in script]
 
     def words(self, tag, **attributes):
         return [" ".join(element["text"].split()) for element in self.all(tag, **attributes)]
@@ -97,8 +97,8 @@ def test_names_that_look_like_code_are_shown_and_do_nothing(write_evaluation):
     page = page_of(hostile)
 
     plots = page.all("div", **{"class": "plot"})
-    assert len(page.all("script")) == len(plots) + 2  # their numbers, plotly and the few lines that draw
-    assert len(page.all("img")) == 3
+    assert len(page.all("script")) == len(plots) + 3  # their numbers, the slider's, plotly and the lines that draw
+    assert len(page.all("img")) == len(list((hostile / "figures").glob("*.pdf")))
     assert not [name for element in page.elements for name in element if name.startswith("on")]
     shown = " ".join(HOSTILE.split())
     assert shown in page.words("h4")
@@ -117,8 +117,10 @@ def test_held_out_stands_before_out_of_fold_before_apparent(page):
     assert [dd["data-partition"] for dd in page.all("dd") if "data-partition" in dd] == [
         *["held_out", "out_of_fold", "apparent"] * 4  # two models, two endpoints
     ]
-    assert partitions(words for words in page.words("caption") if words.startswith("pfs:")) == order
-    assert partitions(plot["aria-label"] for plot in page.all("div", **{"class": "plot"})) == order * 5
+    assert partitions(words for words in page.words("caption") if re.match("pfs: (Held|Out|App)", words)) == order
+    labels = [plot["aria-label"] for plot in page.all("div", **{"class": "plot"})]
+    assert partitions(labels) == order * (len(labels) // 3)
+    assert len(labels) >= 15  # ROC curves once; scores and survival of two models
 
 
 def test_each_auc_printed_is_the_one_of_the_metrics(page, areas):
@@ -153,7 +155,8 @@ def test_every_table_has_a_caption_and_scoped_headings(page):
 def test_each_figure_carries_its_own_numbers(page, folder):
     links = {link["download"]: link["href"] for link in page.all("a") if "download" in link}
 
-    assert set(links) == {"roc.csv", "scores.csv", "km.csv"}
+    assert base64.b64decode(links.pop("metrics.csv").split(",")[1]) == (folder / "metrics.csv").read_bytes()
+    assert {"roc.csv", "scores.csv", "km.csv"} <= set(links)
     for name, address in links.items():
         kind, numbers = address.split(",")
         assert kind == "data:text/csv;charset=utf-8;base64"
@@ -163,7 +166,9 @@ def test_each_figure_carries_its_own_numbers(page, folder):
 def test_figures_stand_beside_the_page_in_three_formats(page, folder):
     names = {path.name for path in (folder / "figures").iterdir()}
 
-    assert names == {f"{name}.{suffix}" for name in ("roc", "scores", "km") for suffix in ("csv", "pdf", "svg", "png")}
+    drawn = {link["download"].removesuffix(".csv") for link in page.all("a") if "download" in link} - {"metrics"}
+    assert {"roc", "scores", "km"} <= drawn
+    assert names == {f"{name}.{suffix}" for name in drawn for suffix in ("csv", "pdf", "svg", "png")}
 
 
 def test_without_held_out_patients_the_page_says_so_and_leads_with_out_of_fold(write_evaluation):
@@ -207,7 +212,7 @@ def test_without_any_result_the_failures_are_still_told(write_evaluation):
     warnings = page.words("p", **{"class": "warning failed"})
     assert warnings[0] == "1 result could not be computed. See the messages."
     assert warnings[-1] == "Failed: response · deep · Held-outone class"
-    assert page.words("li")[-1] == "response: ties are rare"
+    assert "response: ties are rare" in page.words("li")
 
 
 def test_what_a_simulated_cohort_allows_stands_beside_the_results(write_evaluation, page):
@@ -248,3 +253,153 @@ def test_the_same_evaluation_gives_the_same_page(write_evaluation):
     once, again = (write_report(write_evaluation(figures=("roc",))) for _ in range(2))
 
     assert once.read_bytes() == again.read_bytes()
+
+
+CHECKS = [
+    {"cause": "id_order", "value": 0.5, "p_value": 0.9, "suspicious": False, "told": "The order says nothing."},
+    {"cause": "centre", "value": 0.9, "p_value": 0.001, "suspicious": True, "told": "The centre sorts patients."},
+]
+
+
+def with_rows(folder, *rows):
+    """Add rows to the metrics of a folder, each like the AUC of the model called deep on held-out patients."""
+    metrics = pd.read_csv(folder / "metrics.csv")
+    like = {"endpoint": "response", "model": "deep", "partition": "held_out", "level": "patient", "method": "delong"}
+    like |= {"metric": "auc", "n": 40, "n_event": 15}
+    pd.concat([metrics, pd.DataFrame([like | row for row in rows])]).to_csv(folder / "metrics.csv", index=False)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("difference", "told"),
+    [
+        (
+            {"estimate": 0.081, "lower": 0.012, "upper": 0.15, "p_value": 0.02},
+            "deep beats volume alone by 0.081 (0.012–0.150)",
+        ),
+        ({"estimate": 0.02, "lower": -0.03, "upper": 0.07, "p_value": 0.4}, "deep does not beat volume alone"),
+    ],
+    ids=["better", "not told apart"],
+)
+@pytest.mark.parametrize("turned", [False, True], ids=["model minus volume", "volume minus model"])
+def test_the_page_says_whether_a_model_beats_volume_alone(write_evaluation, difference, told, turned):
+    row = {"metric": "auc_difference", "versus": "control_volume", "method": "delong_paired", **difference}
+    if turned:
+        row |= {"model": "control_volume", "versus": "deep", "estimate": -row["estimate"]}
+        row |= {"lower": -difference["upper"], "upper": -difference["lower"]}
+    control = {"model": "control_volume", "estimate": 0.6, "lower": 0.5, "upper": 0.7}
+
+    page = page_of(with_rows(write_evaluation(figures=()), control, row))
+
+    said = page.words("strong")
+    assert told in said
+    assert "plain was not compared with volume alone" in said
+    assert "No control of clinical variables alone was run" in said
+    assert "control_volume" not in page.words("h4")  # a control has no card of its own
+
+
+def test_without_controls_the_page_says_that_none_was_run(page):
+    said = page.words("strong")
+
+    assert "No control of volume alone was run" in said
+    assert "Outcomes were not permuted" in said
+    assert "None was looked for: no controls were run." in page.words("p")
+
+
+def test_permuted_outcomes_and_checked_causes_are_told(write_evaluation):
+    permuted = {"model": "logistic", "statistic": "AUC", "partition": "out_of_fold", "observed": 0.8, "p_value": 0.01}
+    trial = {"permutation": {**permuted, "null": [0.41, 0.62]}, "leak_checks": CHECKS}
+
+    page = page_of(write_evaluation(figures=(), falsification=trial))
+
+    items = page.words("li")
+    assert any(
+        "Permuted outcomes: p = .010" in item and "2 permutations reached 0.410 to 0.620" in item for item in items
+    )
+    told = [item for item in items if "The order says nothing" in item or "The centre sorts" in item]
+    assert [item[0] for item in told] == ["✗", "✓"]  # what is suspicious comes first
+
+
+def test_a_result_too_good_raises_a_leak_warning_with_the_causes(write_evaluation):
+    best = {"model": "best", "estimate": 0.97, "lower": 0.93, "upper": 1.0}
+
+    page = page_of(with_rows(write_evaluation(figures=(), falsification={"leak_checks": CHECKS}), best))
+
+    (warning,) = page.words("p", role="alert")
+    assert "response · best: Held-out AUC 0.970 is above 0.95" in warning
+    assert "Checked: id order, centre. The centre sorts patients." in warning
+
+
+def test_apparent_out_of_fold_corrected_and_held_out_stand_side_by_side(write_evaluation):
+    corrected = {"partition": "optimism_corrected", "lower": 0.6, "upper": 0.8}
+    rows = [
+        {**corrected, "method": "632plus", "estimate": 0.713},
+        {**corrected, "method": "bootstrap", "estimate": 0.742},
+    ]
+
+    page = page_of(with_rows(write_evaluation(figures=()), *rows))
+
+    (row,) = [row for row in page.words("tr") if row.startswith("deep") and "0.713" in row and "0.742" in row]
+    assert re.findall(r"0\.\d{3} \(", row) == ["0.977 (", "0.826 (", "0.742 (", "0.713 (", "0.761 ("]
+
+
+def test_the_flow_counts_who_was_left_out_and_why_but_names_nobody(write_evaluation):
+    counts = {
+        "patients": 12,
+        "patients_with_outcome": 9,
+        "patients_measured": 8,
+        "lesion_rows": 20,
+        "lesion_rows_failed": 1,
+    }
+    counts |= {"development": {"patients": 5, "events": 2, "centres": ["A"]}, "held_out": {"patients": 3, "events": 1}}
+    excluded = dict.fromkeys(["P1", "P2"], "outcome response unknown") | {"P3": "no measured lesion"}
+
+    page = page_of(write_evaluation(figures=(), run={"experiment": "x", "counts": counts, "excluded": excluded}))
+
+    boxes = page.words("div", **{"class": "box"})
+    assert boxes == [
+        "Patients in the cohortn = 12",
+        "Left out: 32: outcome response unknown1: reason not recorded",
+        "With a known outcomen = 9",
+        "Left out: 11: no measured lesion",
+        "With a measured lesionn = 820 measurements of lesions, 1 failed",
+        "Developmentn = 52 with the eventCentre A",
+        "Held-outn = 31 with the event",
+    ]
+    assert "P1" not in " ".join(page.words("td"))
+
+
+def test_without_a_run_the_flow_says_what_is_not_recorded(write_evaluation):
+    page = page_of(write_evaluation(figures=(), run=None))
+
+    assert "who was left out before they were made is not recorded" in page.words("section", id="flow")[0]
+    assert "response · Held-outn = 4015 with the event" in page.words("div", **{"class": "box"})
+
+
+def test_tables_of_a_run_are_shown_and_carried(write_evaluation):
+    folder = write_evaluation(figures=())
+    (folder / "tables").mkdir()
+    (folder / "tables" / "table_one.csv").write_text("variable,level,A,p_value\nage,,61 (9),0.0301\n", encoding="utf-8")
+
+    page = page_of(folder)
+
+    assert "age61 (9)0.030" in page.words("tr")
+    carried = {link["download"]: link["href"] for link in page.all("a") if "download" in link}
+    assert (
+        base64.b64decode(carried["table_one.csv"].split(",")[1]) == (folder / "tables" / "table_one.csv").read_bytes()
+    )
+
+
+def test_a_matrix_sets_every_model_beside_every_other(page):
+    rows = page.words("tr")
+
+    assert "deep minus−0.028 (−0.091 to 0.035) (p = .384)" in rows
+    assert "plain minus0.028 (−0.035 to 0.091) (p = .384)" in rows
+
+
+def test_no_slider_is_offered_for_an_endpoint_judged_by_its_follow_up(page):
+    embedded = json.loads(page.all("script", id="threshold-data")[0]["text"])
+
+    assert {one["endpoint"] for one in embedded["selections"]} == {"response"}
+    assert all(one["score"] == sorted(one["score"]) for one in embedded["selections"])
+    assert all(len(one["score"]) == 19 for one in embedded["selections"])  # one of 20 has no known outcome

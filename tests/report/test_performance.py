@@ -1,5 +1,8 @@
 from dataclasses import replace
 
+import pandas as pd
+import pytest
+
 from radnet.report.performance import centre_tables, comparison_tables, performance_tables
 
 
@@ -43,3 +46,41 @@ def test_a_comparison_names_its_models_p_value_and_method(evaluation):
     [table] = comparison_tables(evaluation)
 
     assert table.rows == [["Held-out", "deep − plain", "40", "−0.028 (−0.091 to 0.035)", "p = .384", "DeLong, paired"]]
+
+
+@pytest.mark.parametrize("tables", [performance_tables, centre_tables, comparison_tables])
+def test_numbers_of_subgroups_lesions_and_horizons_are_left_out_of_the_tables(tables, evaluation, grown):
+    def unnoted(evaluation):
+        return [replace(table, note="") for table in tables(evaluation)]
+
+    assert unnoted(grown) == unnoted(evaluation)
+
+
+def test_the_best_method_of_a_comparison_is_shown_and_folds_have_theirs(evaluation):
+    held_out = evaluation.metrics[evaluation.metrics["metric"] == "auc_difference"]
+    worse = held_out.assign(method="bootstrap", estimate=0.5)
+    folds = held_out.assign(partition="out_of_fold", method="corrected_t", estimate=0.01)
+    several = replace(evaluation, metrics=pd.concat([worse, evaluation.metrics, folds], ignore_index=True))
+
+    [table] = comparison_tables(several)
+
+    assert [(row[0], row[3][:6], row[-1]) for row in table.rows] == [
+        ("Held-out", "−0.028", "DeLong, paired"),
+        ("Out-of-fold", "0.010 ", "corrected resampled t-test over folds"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "the frozen cut-off, which was fixed on training patients"),
+        ({"cutoff": "fixed", "allow_refit_cutoff": True}, "a cut-off that was asked for"),
+        ({"cutoff": "youden"}, "a cut-off fitted by youden on scores of training patients"),
+        (
+            {"cutoff": "youden", "allow_refit_cutoff": True},
+            "a cut-off fitted by youden on the very patients it judges, which flatters it",
+        ),
+    ],
+)
+def test_a_reader_is_told_where_the_cutoffs_come_from(evaluation, settings, words):
+    assert replace(evaluation, about={"evaluation": settings}).cutoff_words == words

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from radnet.report.reading import overall_numbers, preferred, read_evaluation, typed
+from radnet.report.reading import discrimination, overall_numbers, preferred, read_evaluation, typed
 from radnet.tables import TableFault
 
 
@@ -22,6 +22,21 @@ def test_overall_numbers_are_those_of_all_patients_and_of_single_models(metrics,
     }
     assert found == {place: estimate for place, (estimate, *_) in areas.items()}
     assert not [row for row in numbers.values() if row.centre or row.versus]
+
+
+def test_overall_numbers_and_discrimination_are_the_same_beside_subgroups_lesions_and_horizons(
+    evaluation, grown, areas
+):
+    alone, beside = (overall_numbers(one.metrics) for one in (evaluation, grown))
+
+    expected = {key: one.estimate for key, one in alone.items()}
+    assert {key: beside[key].estimate for key in alone} == pytest.approx(expected, nan_ok=True)
+    for one in (evaluation, grown):
+        shown = discrimination(one.metrics)
+        assert sorted(zip(shown["endpoint"], shown["model"], shown["partition"], strict=True)) == sorted(
+            (endpoint, *place) for endpoint in ("response", "pfs") for place in areas
+        )
+        assert (shown["estimate"] > 0).all()
 
 
 def test_a_fold_read_as_a_number_is_the_same_fold():

@@ -3,15 +3,21 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import copysign, inf, nan, sqrt
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 from scipy.stats import norm, rankdata, t
 
-Floats = NDArray[np.float64]
-Weighted = Callable[[Floats], Floats]
-"""A statistic of resampled patients: how often each was drawn, shape (B, n), to its value in each resample, (B,)."""
+from radnet.evaluation.bootstrap import (
+    Floats,
+    Weighted,
+    WithinFolds,
+    bootstrap_interval,
+    divided,
+    mean_within_folds,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +62,8 @@ class DelongAuc:
 
 
 @dataclass(frozen=True, slots=True)
-class AucDifference:
-    """The difference of two AUCs and its test; ``df`` is infinite where the statistic is normal."""
+class Difference:
+    """The difference of two models' values and its test; ``df`` is infinite where the statistic is normal."""
 
     difference: float
     standard_error: float
@@ -93,16 +99,14 @@ class RocCurve:
         """One minus the specificity at each threshold, rising from 0 to 1."""
         return self.false_positive / self.false_positive[-1]
 
+    @property
+    def precision(self) -> Floats:
+        """Share with the event among those called positive at each threshold; 1 where nobody is, as in scikit-learn.
 
-@dataclass(frozen=True, slots=True)
-class WithinFolds:
-    """A mean of within-fold values, its patient-bootstrap interval, and the folds it could and could not use."""
-
-    value: float
-    lower: float
-    upper: float
-    used: tuple[str, ...]
-    skipped: tuple[str, ...]
+        Against ``tpr``, the recall, it draws the precision-recall curve.
+        """
+        called = self.true_positive + self.false_positive
+        return np.divide(self.true_positive, called, out=np.ones(called.shape), where=called > 0)
 
 
 def checked(event: ArrayLike, score: ArrayLike) -> tuple[NDArray[np.bool_], Floats]:
@@ -147,7 +151,7 @@ def delong(event: ArrayLike, score: ArrayLike) -> DelongAuc:
     return DelongAuc(float(of_event.mean()), _variance_of_means(of_event, of_rest))
 
 
-def compare_paired(event: ArrayLike, score: ArrayLike, versus: ArrayLike, level: float) -> AucDifference:
+def compare_paired(event: ArrayLike, score: ArrayLike, versus: ArrayLike, level: float) -> Difference:
     """Test whether two scores of the same patients differ in AUC (paired DeLong).
 
     Args:
@@ -166,12 +170,12 @@ def compare_paired(event: ArrayLike, score: ArrayLike, versus: ArrayLike, level:
     error = sqrt(_variance_of_means(of_event - of_event_versus, of_rest - of_rest_versus))
     z = 0.0 if difference == error == 0 else _ratio(difference, error)
     reach = _normal_quantile(level) * error
-    return AucDifference(difference, error, difference - reach, difference + reach, z, inf, _two_sided(z))
+    return Difference(difference, error, difference - reach, difference + reach, z, inf, _two_sided(z))
 
 
 def compare_unpaired(
     event: ArrayLike, score: ArrayLike, versus_event: ArrayLike, versus_score: ArrayLike, level: float
-) -> AucDifference:
+) -> Difference:
     """Test whether a score's AUC differs between two sets of patients who share nobody (unpaired DeLong).
 
     Returns:
@@ -184,15 +188,64 @@ def compare_unpaired(
     statistic = _ratio(difference, sqrt(variance))
     reach = float(t.ppf((1 + level) / 2, df)) * sqrt(variance)
     p_value = float(2 * t.sf(abs(statistic), df))
-    return AucDifference(difference, sqrt(variance), difference - reach, difference + reach, statistic, df, p_value)
+    return Difference(difference, sqrt(variance), difference - reach, difference + reach, statistic, df, p_value)
+
+
+def compare_over_folds(difference: ArrayLike, test_share: float, level: float) -> Difference:
+    """Test whether two models, fitted again in every fold, differ in the mean of a metric (corrected resampled t).
+
+    Training sets of folds overlap, so the plain t-test finds too much; the variance of the mean is that of the folds'
+    differences times 1/J + n_test/n_train instead of 1/J.
+
+    Args:
+        difference: One model's value minus the other's in each of J folds that both were judged in, shape (J,).
+        test_share: Patients tested over patients trained on in a fold, 1/(k - 1) in k folds.
+        level: Coverage of the interval.
+
+    Returns:
+        Mean difference with Student's t on J - 1 degrees of freedom; p = 1 where every fold's difference is 0.
+
+    References:
+        Nadeau, Bengio. Machine Learning 2003;52:239-281, section 3, eq. 9.
+        Bouckaert, Frank. PAKDD 2004, LNAI 3056:3-12 (repeated folds).
+
+    Example:
+        >>> test = compare_over_folds([0.1, 0.0, 0.2, 0.1], test_share=1 / 3, level=0.95)
+        >>> round(test.difference, 3), round(test.standard_error, 4), round(test.p_value, 4)
+        (0.1, 0.0624, 0.2071)
+    """
+    differences = np.asarray(difference, dtype=float)
+    if differences.size < 2:
+        raise ValueError(f"needs two folds that both models were judged in, got {differences.size}")
+    mean, df = float(differences.mean()), differences.size - 1
+    error = sqrt((1 / differences.size + test_share) * float(differences.var(ddof=1)))
+    statistic = 0.0 if mean == error == 0 else _ratio(mean, error)
+    reach = float(t.ppf((1 + level) / 2, df)) * error
+    return Difference(mean, error, mean - reach, mean + reach, statistic, df, float(2 * t.sf(abs(statistic), df)))
 
 
 def auc_bootstrap(event: ArrayLike, score: ArrayLike, *, resamples: int, seed: int, level: float) -> Estimate:
     """Estimate the AUC with a percentile interval over patients drawn with replacement within each class."""
+    return _bootstrap(weighted_auc, event, score, resamples=resamples, seed=seed, level=level)
+
+
+def average_precision_bootstrap(
+    event: ArrayLike, score: ArrayLike, *, resamples: int, seed: int, level: float
+) -> Estimate:
+    """Estimate the average precision, scikit-learn's, with an interval as that of ``auc_bootstrap``."""
+    return _bootstrap(weighted_average_precision, event, score, resamples=resamples, seed=seed, level=level)
+
+
+def auc_difference_bootstrap(
+    event: ArrayLike, score: ArrayLike, versus: ArrayLike, *, resamples: int, seed: int, level: float
+) -> Estimate:
+    """Estimate how much higher the AUC of ``score`` is than that of ``versus``; a patient drawn brings both scores."""
     happened, scores = checked_classes(event, score)
-    statistic = _weighted_auc(happened, scores)
-    lower, upper = bootstrap_interval(statistic, happened, resamples=resamples, seed=seed, level=level)
-    return Estimate(float(statistic(np.ones((1, happened.size)))[0]), lower, upper)
+    one, other = weighted_auc(happened, scores), weighted_auc(*checked_classes(happened, versus))
+    settings = {"resamples": resamples, "seed": seed}
+    lower, upper = bootstrap_interval(lambda drawn: one(drawn) - other(drawn), happened, level=level, **settings)
+    everyone = np.ones((1, happened.size))
+    return Estimate(float((one(everyone) - other(everyone))[0]), lower, upper)
 
 
 def auc_within_folds(
@@ -209,35 +262,27 @@ def auc_within_folds(
 
     The interval holds percentiles over resampled patients, drawn within fold and class, so that every resample keeps
     each fold's classes. Where a patient stands in several folds (repeated k-fold), he is drawn once for all of them
-    and within his class only: were each repeat drawn by itself, more repeats would feign more patients.
+    and within his class only: were each repeat drawn by itself, more repeats would feign more patients. Rows may be
+    lesions: a patient's are drawn together, and his class is whether any of them had the event.
 
     Args:
-        event: Whether the patient of each row had the event, shape (n,).
+        event: Whether the patient, or the lesion, of each row had the event, shape (n,).
         score: Score of each row, shape (n,).
         fold: Fold of each row, shape (n,); name the repeat in it too. One-class folds are skipped.
         patient: Patient of each row, shape (n,).
-        resamples: Bootstrap resamples.
+        resamples: Bootstrap resamples; 0 gives no interval.
         seed: Seed of the draws.
         level: Coverage of the interval.
 
     Raises:
-        ValueError: If the patients, or those of every single fold, share one outcome.
+        ValueError: If the rows, or those of every single fold, share one outcome.
     """
-    happened, scores = checked_classes(event, score)
-
-    def in_fold(rows: NDArray[np.intp]) -> Weighted | None:
-        classes = happened[rows]
-        return None if classes.all() or not classes.any() else _weighted_auc(classes, scores[rows])
-
-    return mean_within_folds(
-        in_fold, "both classes", happened, fold, patient, resamples=resamples, seed=seed, level=level
-    )
+    return _within_folds(weighted_auc, event, score, fold, patient, resamples=resamples, seed=seed, level=level)
 
 
-def mean_within_folds(
-    in_fold: Callable[[NDArray[np.intp]], Weighted | None],
-    needs: str,
-    stratum: ArrayLike,
+def average_precision_within_folds(
+    event: ArrayLike,
+    score: ArrayLike,
     fold: ArrayLike,
     patient: ArrayLike,
     *,
@@ -245,77 +290,79 @@ def mean_within_folds(
     seed: int,
     level: float,
 ) -> WithinFolds:
-    """Average a statistic over folds, with a patient-bootstrap interval.
-
-    Args:
-        in_fold: Gives the weighted statistic of a fold's rows, or None where the fold cannot have one.
-        needs: What a fold must have within it, for the error that none has it.
-        stratum: What patients are drawn within besides their fold (a class, or a constant), shape (n,).
-        fold: Fold of each row, shape (n,).
-        patient: Patient of each row, shape (n,); one who stands in several folds is drawn once for all.
-        resamples: Bootstrap resamples.
-        seed: Seed of the draws.
-        level: Coverage of the interval.
-
-    Raises:
-        ValueError: If no fold has what it needs.
-    """
-    names, fold_of_row = np.unique(np.asarray(fold, dtype=str), return_inverse=True)
-    members = [np.flatnonzero(fold_of_row == index) for index in range(names.size)]
-    statistics = [in_fold(rows) for rows in members]
-    kept = [(rows, statistic) for rows, statistic in zip(members, statistics, strict=True) if statistic is not None]
-    used = tuple(str(name) for name, statistic in zip(names, statistics, strict=True) if statistic is not None)
-    skipped = tuple(str(name) for name in names if name not in used)
-    if not kept:
-        raise ValueError(f"needs {needs} within a fold: none of {names.size} has that")
-
-    rows_kept = np.concatenate([rows for rows, _ in kept])
-    _, first, patient_of_row = np.unique(
-        np.asarray(patient, dtype=str)[rows_kept], return_index=True, return_inverse=True
+    """Average the folds' average precision as ``auc_within_folds`` averages their AUCs."""
+    return _within_folds(
+        weighted_average_precision, event, score, fold, patient, resamples=resamples, seed=seed, level=level
     )
-    ends = np.cumsum([rows.size for rows, _ in kept])[:-1]
-    patients_of_fold = np.split(patient_of_row, ends)
-    strata = np.unique(np.asarray(stratum)[rows_kept[first]], return_inverse=True)[1]
-    if first.size == rows_kept.size:  # nobody stands in two folds, so a fold is a stratum of its own
-        strata = strata * names.size + fold_of_row[rows_kept[first]]
-
-    def mean(weight: Floats) -> Floats:
-        values = np.stack([of(weight[:, who]) for (_, of), who in zip(kept, patients_of_fold, strict=True)])
-        there = np.isfinite(values)
-        return _divide(np.where(there, values, 0.0).sum(axis=0), there.sum(axis=0).astype(float))
-
-    lower, upper = bootstrap_interval(mean, strata, resamples=resamples, seed=seed, level=level)
-    return WithinFolds(float(mean(np.ones((1, first.size)))[0]), lower, upper, used, skipped)
 
 
-def bootstrap_interval(
-    statistic: Weighted, stratum: ArrayLike, *, resamples: int, seed: int, level: float
-) -> tuple[float, float]:
-    """Return percentiles of a statistic over patients drawn with replacement within their stratum.
+def weighted_auc(event: NDArray[np.bool_], score: Floats) -> Weighted:
+    """Return the AUC of resampled patients of both classes; a tied pair counts one half."""
+    with_event, without = np.flatnonzero(event), np.flatnonzero(~event)
+    without = without[np.argsort(score[without], kind="stable")]
+    below = np.searchsorted(score[without], score[with_event], side="left")
+    up_to = np.searchsorted(score[without], score[with_event], side="right")
 
-    Args:
-        statistic: Value in each resample from how often each patient was drawn; NaN where it does not exist.
-        stratum: Stratum of each patient, shape (n,); each keeps its size in every resample.
-        resamples: How many resamples; drawn in blocks, so that memory stays bounded.
-        seed: Seed of the draws.
-        level: Coverage of the interval.
+    def auc(weight: Floats) -> Floats:
+        cumulated = np.zeros((weight.shape[0], without.size + 1))
+        np.cumsum(weight[:, without], axis=1, out=cumulated[:, 1:])
+        won = (cumulated[:, below] + cumulated[:, up_to]) / 2
+        drawn = weight[:, with_event]
+        return divided(np.einsum("ij,ij->i", drawn, won), drawn.sum(axis=1) * cumulated[:, -1])
+
+    return auc
+
+
+def weighted_average_precision(event: NDArray[np.bool_], score: Floats) -> Weighted:
+    """Return the average precision of resampled patients: each cut-off's precision, by how much its recall gains.
+
+    Equal scores are called positive together, as in scikit-learn's ``average_precision_score``.
     """
-    strata = np.asarray(stratum)
-    members = [np.flatnonzero(strata == name) for name in np.unique(strata)]
-    rng = np.random.default_rng(seed)
-    block = max(1, 1_000_000 // strata.size)
-    values = []
-    for start in range(0, resamples, block):
-        weight = np.empty((min(block, resamples - start), strata.size))
-        for who in members:
-            weight[:, who] = _times_drawn(who.size, weight.shape[0], rng)
-        values.append(statistic(weight))
-    drawn = np.concatenate(values)
-    drawn = drawn[np.isfinite(drawn)]
-    if drawn.size == 0:
-        return nan, nan
-    lower, upper = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return float(lower), float(upper)
+    order = np.argsort(-score, kind="stable")
+    last_of_score = np.append(np.flatnonzero(np.diff(score[order])), score.size - 1)
+
+    def average_precision(weight: Floats) -> Floats:
+        drawn = weight[:, order]
+        called = np.cumsum(drawn, axis=1)[:, last_of_score]
+        found = np.cumsum(drawn * event[order], axis=1)[:, last_of_score]
+        precision = np.divide(found, called, out=np.zeros(called.shape), where=called > 0)
+        return divided(np.einsum("ij,ij->i", np.diff(found, axis=1, prepend=0.0), precision), found[:, -1])
+
+    return average_precision
+
+
+def partial_auc(
+    event: ArrayLike, score: ArrayLike, lower: float, upper: float = 1.0, *, of: Literal["specificity", "sensitivity"]
+) -> float:
+    """Return the area under the ROC curve where its specificity, or its sensitivity, lies from lower to upper.
+
+    As in R's pROC, it is at most ``upper - lower``; ``mcclish`` puts it on the scale of the AUC.
+
+    Example:
+        >>> event, score = [0, 0, 1, 0, 1, 1], [0.1, 0.4, 0.35, 0.8, 0.7, 0.9]
+        >>> round(partial_auc(event, score, 0.5, of="specificity"), 4)
+        0.2222
+    """
+    if of not in ("specificity", "sensitivity"):
+        raise ValueError(f"a partial AUC is of specificity or sensitivity, got {of!r}")
+    if not 0 <= lower < upper <= 1:
+        raise ValueError(f"a partial AUC needs 0 <= lower < upper <= 1, got {lower} and {upper}")
+    curve = roc_curve(event, score)
+    along, height = (curve.fpr, curve.tpr) if of == "specificity" else (curve.tpr, 1 - curve.fpr)
+    start, end = (1 - upper, 1 - lower) if of == "specificity" else (lower, upper)
+    inner = (along >= start) & (along <= end)
+    first, last = np.interp([start, end], along, height)
+    return float(np.trapezoid([first, *height[inner], last], [start, *along[inner], end]))
+
+
+def mcclish(area: float, lower: float, upper: float = 1.0) -> float:
+    """Return a partial AUC on the scale of the AUC: 0.5 for a score that tells nothing, 1 for a perfect one.
+
+    References:
+        McClish. Med Decis Making 1989;9:190-195.
+    """
+    by_chance = ((1 - lower) ** 2 - (1 - upper) ** 2) / 2
+    return (1 + (area - by_chance) / (upper - lower - by_chance)) / 2
 
 
 def roc_curve(event: ArrayLike, score: ArrayLike) -> RocCurve:
@@ -344,6 +391,16 @@ def mean_tpr(curves: list[RocCurve], fpr: Floats) -> Floats:
     return np.mean([np.interp(fpr, curve.fpr, curve.tpr) for curve in curves], axis=0)
 
 
+def mean_precision(curves: list[RocCurve], recall: Floats) -> Floats:
+    """Average precision-recall curves vertically: the mean precision at each recall.
+
+    A curve is the steps whose area is its average precision: at a recall it has the precision of the highest cut-off
+    that reaches this recall. The area under the mean curve is then the mean of the average precisions.
+    """
+    reached = [np.searchsorted(curve.tpr, recall, side="left") for curve in curves]
+    return np.mean([curve.precision[place] for curve, place in zip(curves, reached, strict=True)], axis=0)
+
+
 def _placements(event: NDArray[np.bool_], score: Floats) -> tuple[Floats, Floats]:
     rank = rankdata(score)
     with_event, without = score[event], score[~event]
@@ -358,29 +415,43 @@ def _variance_of_means(of_event: Floats, of_rest: Floats) -> float:
     return float(of_event.var(ddof=1) / of_event.size + of_rest.var(ddof=1) / of_rest.size)
 
 
-def _weighted_auc(event: NDArray[np.bool_], score: Floats) -> Weighted:
-    with_event, without = np.flatnonzero(event), np.flatnonzero(~event)
-    without = without[np.argsort(score[without], kind="stable")]
-    below = np.searchsorted(score[without], score[with_event], side="left")
-    up_to = np.searchsorted(score[without], score[with_event], side="right")
-
-    def auc(weight: Floats) -> Floats:
-        cumulated = np.zeros((weight.shape[0], without.size + 1))
-        np.cumsum(weight[:, without], axis=1, out=cumulated[:, 1:])
-        won = (cumulated[:, below] + cumulated[:, up_to]) / 2
-        drawn = weight[:, with_event]
-        return _divide(np.einsum("ij,ij->i", drawn, won), drawn.sum(axis=1) * cumulated[:, -1])
-
-    return auc
-
-
-def _times_drawn(size: int, resamples: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    drawn = rng.integers(size, size=(resamples, size)) + size * np.arange(resamples)[:, None]
-    return np.bincount(drawn.ravel(), minlength=resamples * size).reshape(resamples, size)
+def _bootstrap(
+    weighted: Callable[[NDArray[np.bool_], Floats], Weighted],
+    event: ArrayLike,
+    score: ArrayLike,
+    *,
+    resamples: int,
+    seed: int,
+    level: float,
+) -> Estimate:
+    happened, scores = checked_classes(event, score)
+    statistic = weighted(happened, scores)
+    lower, upper = bootstrap_interval(statistic, happened, resamples=resamples, seed=seed, level=level)
+    return Estimate(float(statistic(np.ones((1, happened.size)))[0]), lower, upper)
 
 
-def _divide(numerator: Floats, denominator: Floats) -> Floats:
-    return np.divide(numerator, denominator, out=np.full(numerator.shape, nan), where=denominator > 0)
+def _within_folds(
+    weighted: Callable[[NDArray[np.bool_], Floats], Weighted],
+    event: ArrayLike,
+    score: ArrayLike,
+    fold: ArrayLike,
+    patient: ArrayLike,
+    *,
+    resamples: int,
+    seed: int,
+    level: float,
+) -> WithinFolds:
+    happened, scores = checked_classes(event, score)
+    patient_of_row = np.unique(np.asarray(patient, dtype=str), return_inverse=True)[1]
+    any_event = (np.bincount(patient_of_row, weights=happened) > 0)[patient_of_row]
+
+    def in_fold(rows: NDArray[np.intp]) -> Weighted | None:
+        classes = happened[rows]
+        return None if classes.all() or not classes.any() else weighted(classes, scores[rows])
+
+    return mean_within_folds(
+        in_fold, "both classes", any_event, fold, patient, resamples=resamples, seed=seed, level=level
+    )
 
 
 def _ratio(difference: float, error: float) -> float:

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from radnet.evaluation.confusion import confusion
-from radnet.evaluation.discrimination import Floats, checked, delong
+from radnet.evaluation.discrimination import Estimate, Floats, checked, delong
 from radnet.evaluation.regression.design import level_names, levels_of
 from radnet.evaluation.regression.fit import Fit, LikelihoodRatio, fit_cox, fit_logistic, likelihood_ratio
 
@@ -83,27 +83,15 @@ def subgroup_table(
     def row(subgroup: str, who: NDArray[np.bool_], p: float = nan, note: str = "") -> dict[str, object]:
         notes = [note] if note else []
         counts = confusion(happened[who], called[who])
-        auc = lower = upper = nan
-        classes = int(happened[who].sum()), int((~happened[who]).sum())
-        if min(classes) == 0:
-            notes.append(f"no AUC: {classes[0]} with and {classes[1]} without the event")
-        else:
-            estimate = delong(happened[who], scores[who])
-            auc = estimate.auc
-            if min(classes) >= at_least:
-                lower, upper = estimate.interval(level)
-            else:
-                notes.append(
-                    f"no interval below {at_least} patients of a class: {classes[0]} with and {classes[1]} without "
-                    "the event"
-                )
+        estimate, why = subgroup_auc(happened[who], scores[who], at_least=at_least, level=level)
+        notes += [why] if why else []
         return {
             "subgroup": subgroup,
             "n": int(who.sum()),
-            "n_event": classes[0],
-            "auc": auc,
-            "lower": lower,
-            "upper": upper,
+            "n_event": int(happened[who].sum()),
+            "auc": estimate.value,
+            "lower": estimate.lower,
+            "upper": estimate.upper,
             **{
                 name: int(getattr(counts, name))
                 for name in ("true_positive", "false_positive", "false_negative", "true_negative")
@@ -126,6 +114,26 @@ def subgroup_table(
         if not known.all():
             rows.append(row(f"{column}={MISSING}", ~known))
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def subgroup_auc(event: ArrayLike, score: ArrayLike, *, at_least: int = 10, level: float) -> tuple[Estimate, str]:
+    """Return the AUC of a subgroup with DeLong's interval and p-value, and what was left out of these and why.
+
+    Args:
+        event: Whether each patient had the event, shape (n,).
+        score: Higher = event more likely, shape (n,).
+        at_least: Patients of each class the interval needs; below, it and the p-value are left out.
+        level: Coverage of the interval.
+    """
+    happened, scores = checked(event, score)
+    classes = int(happened.sum()), int((~happened).sum())
+    told = f"{classes[0]} with and {classes[1]} without the event"
+    if min(classes) == 0:
+        return Estimate(nan, nan, nan), f"no AUC: {told}"
+    estimate = delong(happened, scores)
+    if min(classes) < at_least:
+        return Estimate(estimate.auc, nan, nan), f"no interval below {at_least} patients of a class: {told}"
+    return Estimate(estimate.auc, *estimate.interval(level), estimate.p_value), ""
 
 
 def interaction(event: ArrayLike, score: ArrayLike, subgroup: ArrayLike) -> LikelihoodRatio:

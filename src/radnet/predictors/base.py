@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from radnet.cohort import Cohort
+from radnet.models.pipeline import ClinicalEncoder
 from radnet.models.pooling import Aggregate, pool_lesions
 
 History = list[dict[str, float]]
@@ -40,8 +41,21 @@ class Frozen(Protocol):
         """Regions whose features it reads; empty for a clinical model."""
         ...
 
+    @property
+    def encoder(self) -> ClinicalEncoder | None:
+        """Makes numbers of the clinical columns; None where it reads none."""
+        ...
+
     def predict(self, cohort: Cohort) -> Prediction:
         """Score every patient, those of unknown outcome too."""
+        ...
+
+    def inputs(self, cohort: Cohort) -> pd.DataFrame:
+        """Return what it reads of each patient: features, pooled over lesions, then encoded clinical columns."""
+        ...
+
+    def score(self, inputs: pd.DataFrame) -> np.ndarray:
+        """Score rows as ``inputs`` gives them."""
         ...
 
     def save(self, folder: Path) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class DeepPredictor:
         self.check(train)
         everybody = train = train.evaluable(self.endpoint)
         if valid is None:
-            train, valid = self._set_aside(train)
+            train, valid = self.set_aside(train)
         features = lesion_features(train, self.regions, self.aggregate).patients
         self.prepare.fit(features)
         encoder = ClinicalEncoder().fit(train.clinical(self.clinical)) if self.clinical else None
@@ -109,7 +109,8 @@ class DeepPredictor:
         """Score every patient, and each lesion as if it were the patient's only one."""
         return self.frozen.predict(cohort)
 
-    def _set_aside(self, train: Cohort) -> tuple[Cohort, Cohort | None]:
+    def set_aside(self, train: Cohort) -> tuple[Cohort, Cohort | None]:
+        """Part training patients into those learned from and those who decide when to stop, None without such."""
         if self.trainer.valid_share == 0:
             return train, None
         event = train.events(self.endpoint)

@@ -82,6 +82,14 @@ class FrozenPipeline:
             "calibrated": self.calibrated,
         }
 
+    def inputs(self, cohort: Cohort) -> pd.DataFrame:
+        """Return what the model reads of each patient: features, pooled over lesions, then encoded clinical columns."""
+        return tabular_matrix(cohort, self.clinical, self.encoder, self.regions, self.aggregate)[0]
+
+    def score(self, inputs: pd.DataFrame) -> np.ndarray:
+        """Score rows as ``inputs`` gives them."""
+        return self._score(inputs)[0]
+
     def predict(self, cohort: Cohort) -> Prediction:
         """Score every patient, and each lesion as if it were the patient's only one."""
         matrix, features = tabular_matrix(cohort, self.clinical, self.encoder, self.regions, self.aggregate)

@@ -109,6 +109,17 @@ class FrozenNetwork:
         output = replace(self, location=0.0, spread=1.0).predict(train).patients["score"]
         return replace(self, location=float(output.mean()), spread=float(output.std(ddof=0)) or 1.0)
 
+    def inputs(self, cohort: Cohort) -> pd.DataFrame:
+        """Return what the model reads of each patient: features, pooled over lesions, then encoded clinical columns."""
+        features = lesion_features(cohort, self.regions, self.aggregate).patients
+        names = [] if self.encoder is None else self.encoder.get_feature_names_out()
+        clinical = pd.DataFrame(clinical_matrix(cohort, self.clinical, self.encoder), features.index, names)
+        return pd.concat([features, clinical], axis=1)
+
+    def score(self, inputs: pd.DataFrame) -> np.ndarray:
+        """Score rows as ``inputs`` gives them."""
+        return self._score(inputs[self.columns], inputs.drop(columns=self.columns).to_numpy())
+
     def predict(self, cohort: Cohort) -> Prediction:
         """Score every patient, and each lesion as if it were the patient's only one."""
         features = lesion_features(cohort, self.regions, self.aggregate)

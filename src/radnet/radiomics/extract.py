@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from radnet.cohort import FEATURE_KEYS, Cohort, Delineation, FeatureTable
 from radnet.files import content_hash
 from radnet.imaging.preprocess import check_geometry
+from radnet.radiomics.change import Change, LesionChange, Outline
 from radnet.radiomics.engines import engine_named
 from radnet.radiomics.scan import Measured, Row, failed_row, measure_region, measure_scan, prepared
 from radnet.radiomics.settings import ExtractionSettings, feature_names
@@ -58,6 +59,7 @@ def extract_cohort(
     limit_s: float | None = 600.0,
     memory_gib: float | None = None,
     cache: Path,
+    change: Change | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> FeatureTable:
     """Measure every delineation of a cohort that has an image, in every region of the settings.
@@ -76,6 +78,7 @@ def extract_cohort(
             process, where nothing can be stopped.
         memory_gib: Most memory of a process; None for its share of the machine's.
         cache: Folder of measured rows; created where it does not exist.
+        change: What is done to each lesion before it is measured, for a control; None measures what is there.
         progress: Called with rows done, rows in all, and which row it was.
 
     Returns:
@@ -99,7 +102,7 @@ def extract_cohort(
     hashes = _hashes(cohort, workers)
     if not hashes:
         raise ValueError("nothing to measure: no lesion of the cohort has an image and a mask")
-    rows = _rows(cohort, settings, made_by, cache, hashes)
+    rows = _rows(cohort, settings, made_by, cache, hashes, change)
     measured: dict[tuple[str, ...], Measured] = {}
 
     def keep(one: Measured) -> None:
@@ -126,26 +129,60 @@ def extract_cohort(
     for one in results:
         keep(one)
     ordered = [measured[row.keys] for row in rows]
-    return FeatureTable(_table(ordered, settings), _provenance(cohort, settings, engine, hashes))
+    provenance = _provenance(cohort, settings, engine, hashes)
+    return FeatureTable(_table(ordered, settings), provenance | ({"change": asdict(change)} if change else {}))
 
 
 def _rows(
-    cohort: Cohort, settings: ExtractionSettings, made_by: str, cache: Path, hashes: Mapping[Path, str | None]
+    cohort: Cohort,
+    settings: ExtractionSettings,
+    made_by: str,
+    cache: Path,
+    hashes: Mapping[Path, str | None],
+    change: Change | None,
 ) -> list[Row]:
+    outlines = _outlines(cohort)
     names = hashlib.sha256("\n".join(feature_names(settings)).encode()).hexdigest()
     rows = []
     for patient_id, lesion_id, one in _delineations(cohort):
         assert one.image is not None
         assert one.mask is not None
         files = (hashes[one.image], hashes[one.mask], one.label, one.roi_name)
+        changed = _changed(change, files, outlines[one.image], settings)
+        moved_among = (
+            [(hashes[other.mask], other.roi_name, other.label) for other in changed.lesions] if changed else []
+        )
+        done = (changed.kind, changed.seed, changed.clear_mm, *moved_among) if changed else ()
+        hashed = [hashes[one.image], hashes[one.mask], *(digest for digest, *_ in moved_among)]
         for region in settings.regions:
-            content = (_CACHE_FORMAT, *files, region, one.channel, settings.fingerprint(region), names, made_by)
+            content = (_CACHE_FORMAT, *files, region, one.channel, settings.fingerprint(region), names, made_by, *done)
             key = hashlib.sha256(repr(content).encode()).hexdigest()
             keys = (patient_id, lesion_id, region, one.channel, one.reader, one.repeat)
-            known = hashes[one.image] is not None and hashes[one.mask] is not None
-            cached = cache / key[:2] / f"{key}.npy" if known else None
-            rows.append(Row(keys, region, one.image, one.mask, one.label, one.roi_name, cached))
+            cached = None if None in hashed else cache / key[:2] / f"{key}.npy"
+            rows.append(Row(keys, region, one.image, one.mask, one.label, one.roi_name, cached, changed))
     return rows
+
+
+def _changed(
+    change: Change | None, files: tuple[object, ...], outlines: Sequence[Outline], settings: ExtractionSettings
+) -> LesionChange | None:
+    if change is None:
+        return None
+    seed = int.from_bytes(hashlib.sha256(repr((change.kind, change.seed, files)).encode()).digest()[:8])
+    if change.kind == "shuffled_voxels":
+        return LesionChange(change.kind, seed)
+    clear_mm = 0.0 if set(settings.regions) == {"lesion"} else settings.ring_outer_mm
+    return LesionChange(change.kind, seed, tuple(outlines), clear_mm)
+
+
+def _outlines(cohort: Cohort) -> dict[Path, list[Outline]]:
+    """Return what is delineated on each image."""
+    outlines: dict[Path, list[Outline]] = {}
+    for _, _, one in _delineations(cohort):
+        assert one.image is not None
+        assert one.mask is not None
+        outlines.setdefault(one.image, []).append(Outline(one.mask, one.roi_name, one.label))
+    return outlines
 
 
 def _mask_then_label(row: Row) -> tuple[str, str, int]:

@@ -26,6 +26,7 @@ from radnet.imaging.preprocess import (
     resample,
     resample_ibsi,
 )
+from radnet.radiomics.change import LesionChange, moved_mask, shuffled_voxels, voxels_taken
 from radnet.radiomics.engines import Engine
 from radnet.radiomics.settings import ExtractionSettings, feature_names
 from radnet.radiomics.workers import reason
@@ -36,7 +37,10 @@ PAD_VOXELS = 5
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the table to be: its key, what it is measured from, and where its values are cached, if they are."""
+    """One row of the table to be: its key, what it is measured from, and where its values are cached, if they are.
+
+    Rows of one image that are changed are changed alike.
+    """
 
     keys: tuple[str, ...]
     region: str
@@ -45,6 +49,7 @@ class Row:
     label: int
     roi_name: str | None
     cached: Path | None
+    change: LesionChange | None = None
 
     @property
     def mask_as_read(self) -> tuple[str, str, int]:
@@ -66,11 +71,12 @@ def measure_scan(rows: list[Row], settings: ExtractionSettings, engine: Engine) 
     with _one_thread():
         try:
             image = prepared(read_image(rows[0].image), settings)
+            taken = _taken(image, rows[0].change)
         except Exception as error:  # whatever is wrong with one file is the status of its rows, and stops no other
             yield from (failed_row(row, reason(error), settings) for row in rows)
             return
         for _, of_mask in groupby(rows, key=lambda row: row.mask_as_read):
-            yield from _measure_mask(image, list(of_mask), settings, engine)
+            yield from _measure_mask(image, taken, list(of_mask), settings, engine)
 
 
 def prepared(image: sitk.Image, settings: ExtractionSettings) -> sitk.Image:
@@ -78,8 +84,23 @@ def prepared(image: sitk.Image, settings: ExtractionSettings) -> sitk.Image:
     return normalize(image, settings.normalize_scale, settings.remove_outliers) if settings.normalize else image
 
 
+def _taken(image: sitk.Image, change: LesionChange | None) -> NDArray[np.bool_] | None:
+    """Mark where no mask may be moved to, or return None where none is to be moved."""
+    if change is None or not change.lesions:
+        return None
+    masks: dict[tuple[Path, str | None, int], sitk.Image] = {}
+    lesions = []
+    for one in change.lesions:
+        as_read = (one.mask, one.roi_name, one.label if is_dicom(one.mask) else 0)
+        if as_read not in masks:
+            masks[as_read] = read_mask(one.mask, image, one.roi_name, one.label)
+            check_geometry(image, masks[as_read])
+        lesions.append(sitk.GetArrayFromImage(masks[as_read]) == one.label)
+    return voxels_taken(lesions, image.GetSpacing()[::-1], change.clear_mm)
+
+
 def _measure_mask(
-    image: sitk.Image, rows: list[Row], settings: ExtractionSettings, engine: Engine
+    image: sitk.Image, taken: NDArray[np.bool_] | None, rows: list[Row], settings: ExtractionSettings, engine: Engine
 ) -> Iterator[Measured]:
     first = rows[0]
     try:
@@ -88,14 +109,25 @@ def _measure_mask(
     except Exception as error:
         yield from (failed_row(row, reason(error), settings) for row in rows)
         return
-    yield from (_measure_row(image, mask, row, settings, engine) for row in rows)
+    yield from (_measure_row(image, mask, taken, row, settings, engine) for row in rows)
 
 
 def _measure_row(
-    image: sitk.Image, mask: sitk.Image, row: Row, settings: ExtractionSettings, engine: Engine
+    image: sitk.Image,
+    mask: sitk.Image,
+    taken: NDArray[np.bool_] | None,
+    row: Row,
+    settings: ExtractionSettings,
+    engine: Engine,
 ) -> Measured:
     try:
-        features = measure_region(image, mask, row.label, row.region, settings, engine)
+        if taken is not None:
+            assert row.change is not None
+            mask = moved_mask(image, mask, row.label, taken, np.random.default_rng(row.change.seed))
+        on_grid = region_on_grid(image, mask, row.label, row.region, settings)
+        if row.change is not None and row.change.kind == "shuffled_voxels":
+            on_grid = shuffled_voxels(*on_grid, np.random.default_rng(row.change.seed)), on_grid[1]
+        features = engine.measure(*on_grid, settings)
     except Exception as error:
         return failed_row(row, reason(error), settings)
     values = np.array([features[name] for name in feature_names(settings)], dtype=np.float64)
@@ -105,8 +137,8 @@ def _measure_row(
 
 
 def failed_row(row: Row, told: str, settings: ExtractionSettings) -> Measured:
-    """Tell the fault with the name of the mask's file, or of the image's where the fault is told of it."""
-    files = (row.image, row.mask)
+    """Tell the fault with the name of the mask's file, or of another that the fault is told of."""
+    files = (row.image, row.mask, *(one.mask for one in (row.change.lesions if row.change else ())))
     for path in files:
         told = told.replace(str(path), path.name)
     if not any(path.name in told for path in files):

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from radnet.report.claims import Claim, claims, side_by_side
 from radnet.report.look import MEASURE_LABELS, PARTITION_LABELS, in_order
-from radnet.report.reading import Evaluation, overall, preferred
-from radnet.report.text import decimal, interval_text
+from radnet.report.reading import Evaluation, discrimination, is_control
+from radnet.report.text import Table, decimal, interval_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,27 +25,31 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """The headline of one endpoint: for every model its results, held-out first."""
+    """The headline of one endpoint: for every model its results, held-out first; then what stands against them."""
 
     endpoint: str
     measure: str
     warning: str
     models: list[tuple[str, list[Result]]]
+    claims: list[Claim]
+    side_by_side: Table | None
 
 
 def headlines(evaluation: Evaluation) -> list[Headline]:
-    """Give each endpoint its AUC, or its C-index where it has one, by model and partition."""
+    """Give each endpoint its AUC, or its C-index where it has one, by model and partition; controls are claims."""
     found = []
-    for endpoint, metrics in overall(evaluation.metrics).groupby("endpoint", sort=False):
+    for endpoint, metrics in discrimination(evaluation.metrics).groupby("endpoint", sort=False):
         metric = _headline_metric(metrics)
-        metrics = preferred(metrics[metrics["metric"] == metric])
+        metrics = metrics[(metrics["metric"] == metric) & (metrics["partition"] != "optimism_corrected")]
         models = [
             (str(model), [_result(rows, partition) for partition in in_order(rows["partition"])])
             for model, rows in metrics.groupby("model", sort=False)
         ]
+        models = [one for one in models if not is_control(one[0])] or models
         if models:
             warning = _partition_warning(set(metrics["partition"]))
-            found.append(Headline(str(endpoint), MEASURE_LABELS[metric], warning, models))
+            beside = (claims(evaluation, str(endpoint)), side_by_side(evaluation, str(endpoint)))
+            found.append(Headline(str(endpoint), MEASURE_LABELS[metric], warning, models, *beside))
     return found
 
 

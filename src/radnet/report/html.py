@@ -5,25 +5,35 @@ Jinja2 escapes every value, and a plot travels as JSON in which no character can
 """
 
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from radnet.files import write_atomically
 from radnet.report.charts import charts
+from radnet.report.checklist.answers import checklist
+from radnet.report.checklist.size import sample_size_told
+from radnet.report.claims import checked_causes
+from radnet.report.comparison import comparison_matrices, subgroup_tables
 from radnet.report.drift import drift_tables
+from radnet.report.flow import cohort_flow
 from radnet.report.headline import headlines
+from radnet.report.leak import leak_warnings
 from radnet.report.performance import centre_tables, comparison_tables, performance_tables
+from radnet.report.probability_tables import calibration_tables, decision_tables
 from radnet.report.provenance import messages, provenance_tables
 from radnet.report.reading import Evaluation, read_evaluation
+from radnet.report.slider import slider
+from radnet.report.tables_page import downloads, regression_table, table_one
 from radnet.report.truth import truth_table
 
 
 def write_report(folder: Path) -> Path:
     """Write ``report.html`` and its static figures into the folder of an evaluation.
 
-    Read are ``metrics.csv`` and, where they are there, ``evaluation.json`` and ``figures/{roc,scores,km}.csv``. Nothing
-    is computed anew: every number of the page stands in one of these files.
+    Read are ``metrics.csv`` and, where they are there, ``evaluation.json``, ``figures/*.csv`` and ``tables/*.csv``.
+    No statistic is computed anew: every number of the page stands in one of these files or is counted from them.
 
     Returns:
         The path of the report.
@@ -33,28 +43,47 @@ def write_report(folder: Path) -> Path:
         TableFault: If a table lacks a column.
     """
     evaluation = read_evaluation(folder)
-    page = (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            title=_title(evaluation),
-            level=f"{100 * evaluation.level:.3g}%",
-            about=evaluation.about,
-            messages=messages(evaluation),
-            headlines=headlines(evaluation),
-            truth=truth_table(evaluation),
-            performance=performance_tables(evaluation),
-            centres=centre_tables(evaluation),
-            comparisons=comparison_tables(evaluation),
-            drift=drift_tables(evaluation),
-            charts=charts(evaluation, folder / "figures"),
-            provenance=provenance_tables(evaluation),
-            plotly=get_plotlyjs(),
-        )
-    )
+    page = _environment().get_template("report.html.j2").render(_chapters(evaluation, folder))
     report = folder / "report.html"
     write_atomically(report, lambda temporary: temporary.write_text(page, encoding="utf-8"))
     return report
+
+
+def _chapters(evaluation: Evaluation, folder: Path) -> dict[str, Any]:
+    regression = regression_table(evaluation)
+    figures = charts(evaluation, folder / "figures")  # writes the numbers of those that are made from the metrics
+    return {
+        "title": _title(evaluation),
+        "level": f"{100 * evaluation.level:.3g}%",
+        "cutoff": evaluation.cutoff_words,
+        "about": evaluation.about,
+        "messages": messages(evaluation),
+        "leaks": leak_warnings(evaluation),
+        "headlines": headlines(evaluation),
+        "falsified": bool(evaluation.falsification),
+        "causes": checked_causes(evaluation),
+        "controls": evaluation.falsification.get("controls") or [],
+        "not_run": evaluation.falsification.get("not_run") or [],
+        "truth": truth_table(evaluation),
+        "flow": cohort_flow(evaluation),
+        "table_one": table_one(evaluation),
+        "slider": slider(evaluation),
+        "performance": performance_tables(evaluation),
+        "centres": centre_tables(evaluation),
+        "subgroups": subgroup_tables(evaluation),
+        "drift": drift_tables(evaluation),
+        "matrices": comparison_matrices(evaluation),
+        "comparisons": comparison_tables(evaluation),
+        "calibration": calibration_tables(evaluation),
+        "decision": decision_tables(evaluation),
+        "regression": [regression] if regression else [],
+        "charts": figures,
+        "checklists": checklist(evaluation, folder),
+        "sample_size": sample_size_told(folder),
+        "provenance": provenance_tables(evaluation),
+        "downloads": downloads(folder),
+        "plotly": get_plotlyjs(),
+    }
 
 
 def _title(evaluation: Evaluation) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from radnet.report.look import MEASURE_LABELS, METHOD_LABELS, PARTITION_LABELS, in_order
-from radnet.report.reading import Evaluation, comparisons, of_patients, overall, preferred
+from radnet.report.reading import Evaluation, comparisons, of_patients, over_all_follow_up, overall, preferred
 from radnet.report.survival_curve import time_unit
 from radnet.report.text import MISSING, Table, count, p_text, percent, with_interval
 
@@ -16,7 +16,7 @@ _REMARKS = {"apparent": " (the model learned from these patients)"}
 
 
 def performance_tables(evaluation: Evaluation) -> list[Table]:
-    """Tabulate each endpoint and partition: discrimination, and accuracy at the frozen cut-off."""
+    """Tabulate each endpoint and partition: discrimination, and accuracy at the cut-off."""
     metrics = overall(evaluation.metrics)
     return [_performance_table(rows, _unit(rows, evaluation)) for rows in _parts(metrics)]
 
@@ -34,7 +34,7 @@ def centre_tables(evaluation: Evaluation) -> list[Table]:
 
 def comparison_tables(evaluation: Evaluation) -> list[Table]:
     """Tabulate the differences between models on the same patients."""
-    metrics = preferred(comparisons(evaluation.metrics))
+    metrics = preferred(over_all_follow_up(comparisons(evaluation.metrics)))
     tables = []
     for (endpoint, metric), rows in metrics.groupby(["endpoint", "metric"], sort=False):
         if not metric.endswith("_difference"):
@@ -76,6 +76,10 @@ def _hazard_ratio(row: Any) -> str:
     return ratio if np.isnan(row.p_value) else f"{ratio}, {p_text(row.p_value)}"
 
 
+def _cutoff(row: Any) -> str:
+    return f"{row.estimate:.3g}".replace("-", "−", 1) if np.isfinite(row.estimate) else MISSING
+
+
 def _median(row: Any) -> str:
     return with_interval(row.estimate, row.lower, row.upper, 1) if np.isfinite(row.estimate) else "not reached"
 
@@ -83,7 +87,7 @@ def _median(row: Any) -> str:
 _COLUMNS = (
     _Column("AUC (CI)", "auc", _estimate(3)),
     _Column("C-index (CI)", "c_index", _estimate(3)),
-    _Column("Cut-off", "cutoff", lambda row: f"{row.estimate:.3g}" if np.isfinite(row.estimate) else MISSING),
+    _Column("Cut-off", "cutoff", _cutoff),
     *(
         _Column(f"{title} (CI)", metric, lambda row: percent(row.estimate, row.lower, row.upper))
         for title, metric in [
@@ -115,7 +119,7 @@ def _unit(metrics: pd.DataFrame, evaluation: Evaluation) -> str:
 
 def _performance_table(metrics: pd.DataFrame, unit: str, by_centre: bool = False) -> Table:
     """Tabulate one endpoint and partition, a row per model or per centre and model; an empty column is left out."""
-    best = preferred(metrics)
+    best = preferred(over_all_follow_up(metrics))
     keys = list(dict.fromkeys(zip(best["centre"], best["model"], strict=True)))
     numbers = {(row.centre, row.model, row.metric, row.group): row for row in best[::-1].itertuples()}
     shown = [

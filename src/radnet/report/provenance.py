@@ -9,7 +9,7 @@ from radnet.report.text import MISSING, Table, plain
 
 
 def messages(evaluation: Evaluation) -> list[Mapping[str, str]]:
-    """List what the evaluation had to say, failures first; the place names endpoint, model and partition."""
+    """List what the evaluation had to say, failures first, then warnings; a place is endpoint, model, partition."""
     told = [
         {
             "severity": str(entry.get("severity") or "info"),
@@ -22,7 +22,8 @@ def messages(evaluation: Evaluation) -> list[Mapping[str, str]]:
         }
         for entry in evaluation.about.get("messages") or []
     ]
-    return sorted(told, key=lambda entry: entry["severity"] != "failed")
+    order = ["failed", "warning"]
+    return sorted(told, key=lambda entry: order.index(entry["severity"]) if entry["severity"] in order else len(order))
 
 
 def provenance_tables(evaluation: Evaluation) -> list[Table]:
@@ -40,6 +41,8 @@ def provenance_tables(evaluation: Evaluation) -> list[Table]:
         "Patients and lesions at each step": run.get("counts"),
         "Seconds per stage": run.get("seconds"),
         "Versions": run.get("versions"),
+        "SHA-256 of the cohort's files": run.get("input_sha256"),
+        "Configuration of the run": about.get("config"),
         "Truth": {"file": (about.get("truth") or {}).get("file")},
     }
     for caption, values in named.items():

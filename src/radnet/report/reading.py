@@ -2,58 +2,103 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from radnet.tables import METRIC_COLUMNS, TableFault, read_table
 
+_OF_PART = ("endpoint", "model", "partition", "centre")
+_OF_FOLD = (*_OF_PART, "fold", "repeat")
 _FIGURE_COLUMNS = {
-    "roc": ("endpoint", "model", "partition", "centre", "fold", "repeat", "threshold", "fpr", "tpr"),
-    "scores": ("endpoint", "model", "partition", "centre", "fold", "repeat", "event", "score", "cutoff"),
+    "roc": (*_OF_FOLD, "threshold", "fpr", "tpr"),
+    "scores": (*_OF_FOLD, "event", "score", "cutoff"),  # and, since they are embedded in the page, patient, probability
     "km": (
         *("endpoint", "model", "partition", "group"),
         *("time", "survival", "lower", "upper", "at_risk", "events", "censored"),
     ),
+    "precision_recall": (*_OF_FOLD, "threshold", "recall", "precision"),
+    "calibration": (*_OF_PART, "horizon", "kind", "probability", "observed", "lower", "upper", "n"),
+    "decision": (*_OF_PART, "horizon", "threshold", "net_benefit", "lower", "upper", "net_benefit_all"),
+    "lesion_weights": ("endpoint", "model", "partition", "patient", "lesion", "site", "event", "weight"),
 }
 _NUMBERS = frozenset(
     (
         *("at", "horizon", "estimate", "lower", "upper", "p_value", "n", "n_event"),
         *("threshold", "fpr", "tpr", "event", "score", "cutoff"),
         *("time", "survival", "at_risk", "events", "censored"),
+        *("recall", "precision", "probability", "observed"),
+        *("net_benefit", "net_benefit_all", "high_risk", "true_positive"),
+        *("p_interaction", "points", "linear_predictor", "importance", "weight"),
     )
 )
 # An estimate often stands in metrics.csv by several methods; a reader is shown the first of these that is there.
 _METHOD_ORDER = (
-    "delong",
-    "harrell",
+    *("delong", "delong_paired", "delong_unpaired", "delong_logit"),
+    *("harrell", "uno"),
     "clopper_pearson",
-    "cox_efron",
-    "delong_paired",
-    "delong_logit",
-    "delong_unpaired",
-    "uno",
     "wilson",
+    "cox_efron",
+    "corrected_t",
+    *("ipcw", "nne", "km"),
+    *("joint", "in_the_large"),
+    *("loess", "lowess"),
+    "632plus",
     "bootstrap",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What an evaluation left in its folder, typed: every number as a float, every other cell as text."""
+    """What an evaluation left in its folder, typed: every number as a float, every other cell as text.
+
+    Attributes:
+        metrics: The table ``metrics.csv``.
+        roc: Points of a figure, empty where it has none; so are scores, km, precision_recall, calibration, decision.
+        about: The content of ``evaluation.json``; empty where there is none.
+        tables: Tables of ``tables/*.csv`` by name, every cell as the text that stands there.
+    """
 
     metrics: pd.DataFrame
     roc: pd.DataFrame
     scores: pd.DataFrame
     km: pd.DataFrame
     about: Mapping[str, Any]
+    precision_recall: pd.DataFrame = field(default_factory=lambda: _no_rows("precision_recall"))
+    calibration: pd.DataFrame = field(default_factory=lambda: _no_rows("calibration"))
+    decision: pd.DataFrame = field(default_factory=lambda: _no_rows("decision"))
+    lesion_weights: pd.DataFrame = field(default_factory=lambda: _no_rows("lesion_weights"))
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     @property
     def level(self) -> float:
         """Coverage of the intervals, as the evaluation was told."""
         return float((self.about.get("evaluation") or {}).get("level") or 0.95)
+
+    @property
+    def run(self) -> Mapping[str, Any]:
+        """What the run that trained the models recorded; empty where the evaluation knows none."""
+        return self.about.get("run") or {}
+
+    @property
+    def falsification(self) -> Mapping[str, Any]:
+        """What the run did to refute itself; empty where it ran no controls."""
+        return self.about.get("falsification") or {}
+
+    @property
+    def cutoff_words(self) -> str:
+        """What the cut-offs are and where they come from, to stand within a sentence."""
+        rule = (self.about.get("evaluation") or {}).get("cutoff") or "frozen"
+        if rule == "frozen":
+            return "the frozen cut-off, which was fixed on training patients"
+        if rule == "fixed":
+            return "a cut-off that was asked for"
+        if refitted(self.about):
+            return f"a cut-off fitted by {rule} on the very patients it judges, which flatters it"
+        return f"a cut-off fitted by {rule} on scores of training patients"
 
 
 def read_evaluation(folder: Path) -> Evaluation:
@@ -68,7 +113,12 @@ def read_evaluation(folder: Path) -> Evaluation:
     tables = {
         name: _read_typed(folder / "figures" / f"{name}.csv", columns) for name, columns in _FIGURE_COLUMNS.items()
     }
-    return Evaluation(metrics=_read_typed(folder / "metrics.csv", METRIC_COLUMNS), about=_read_about(folder), **tables)
+    return Evaluation(
+        metrics=_read_typed(folder / "metrics.csv", METRIC_COLUMNS),
+        about=_read_about(folder),
+        tables={path.stem: read_table(path) for path in sorted((folder / "tables").glob("*.csv"))},
+        **tables,
+    )
 
 
 def typed(table: pd.DataFrame) -> pd.DataFrame:
@@ -91,6 +141,19 @@ def preferred(metrics: pd.DataFrame) -> pd.DataFrame:
     return metrics.loc[rank.sort_values(kind="stable").index].drop_duplicates(number).sort_index()
 
 
+def discrimination(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Keep the AUC or C-index of typed metrics over all patients and all follow-up, one row per model and partition."""
+    rows = overall(metrics)
+    rows = preferred(over_all_follow_up(rows[rows["metric"].isin(["c_index", "auc"])]))
+    return rows.drop_duplicates(["endpoint", "model", "partition"])
+
+
+def refitted(about: Mapping[str, Any]) -> bool:
+    """Whether an evaluation let cut-offs be fitted on the patients they judge."""
+    settings = about.get("evaluation") or {}
+    return settings.get("cutoff", "frozen") not in ("frozen", "fixed") and bool(settings.get("allow_refit_cutoff"))
+
+
 def of_patients(metrics: pd.DataFrame) -> pd.DataFrame:
     """Keep the numbers of single models on all kinds of patients, centres among them."""
     return metrics[_whole(metrics) & (metrics["versus"] == "")]
@@ -106,14 +169,38 @@ def comparisons(metrics: pd.DataFrame) -> pd.DataFrame:
     return metrics[_whole(metrics) & (metrics["versus"] != "") & (metrics["centre"] == "")]
 
 
+def over_all_follow_up(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Leave out numbers at a horizon; a cut-off chosen for one remains."""
+    return metrics[metrics["horizon"].isna() | (metrics["metric"] == "cutoff")]
+
+
+def of_all_centres(points: pd.DataFrame) -> pd.DataFrame:
+    """Keep the points of typed curves that are about all patients of a partition."""
+    return points[points["centre"] == ""]
+
+
+def of_known_outcome(scores: pd.DataFrame) -> pd.DataFrame:
+    """Keep the typed scores of patients whose outcome is known."""
+    return scores.dropna(subset=["event", "score"])
+
+
 def overall_numbers(metrics: pd.DataFrame) -> dict[tuple[str, str, str, str, str], Any]:
     """Look up the preferred overall row by endpoint, model, partition, metric and group; the first found counts."""
-    rows = preferred(overall(metrics))[::-1].itertuples()
+    rows = preferred(over_all_follow_up(overall(metrics)))[::-1].itertuples()
     return {(row.endpoint, row.model, row.partition, row.metric, row.group): row for row in rows}
+
+
+def is_control(model: str) -> bool:
+    """Whether a model is a control: one that a signature must beat, or one that should know nothing."""
+    return model.startswith("control_")
 
 
 def _whole(metrics: pd.DataFrame) -> pd.Series:
     return (metrics["subgroup"] == "") & metrics["level"].isin(["", "patient"])
+
+
+def _no_rows(name: str) -> pd.DataFrame:
+    return typed(pd.DataFrame(columns=list(_FIGURE_COLUMNS[name])))
 
 
 def _read_typed(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -143,7 +230,8 @@ def _read_about(folder: Path) -> Mapping[str, Any]:
 
 def _numbers(values: pd.Series) -> pd.Series:
     try:
-        return pd.to_numeric(values).astype(float)
+        # pandas.to_numeric misses the last digit of every third number; a cut-off must equal the score it stands at.
+        return values.where(values != "", np.nan).astype(float)
     except (TypeError, ValueError) as error:
         raise ValueError(f"column {values.name} should hold numbers: {error}") from error
 

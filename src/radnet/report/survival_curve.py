@@ -1,10 +1,13 @@
 """A Kaplan-Meier curve as it is drawn, on paper and on screen: its start, its time axis and the patients at risk."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
+
+from radnet.report.text import decimal, p_text, with_interval
 
 
 def from_the_start(curve: pd.DataFrame) -> pd.DataFrame:
@@ -34,6 +37,36 @@ def time_ticks(km: pd.DataFrame) -> list[float]:
     longest = float(km["time"].max())
     ticks = MaxNLocator(nbins=5, steps=[1, 2, 3, 4, 5, 6, 10]).tick_values(0, longest)
     return [float(tick) for tick in ticks if 0 <= tick <= longest]
+
+
+def group_medians(numbers: Mapping[Any, Any], place: tuple[str, str, str], groups: Iterable[str]) -> dict[str, str]:
+    """Write the median of each group with its interval, where ``overall_numbers`` has it."""
+    rows = {group: numbers.get((*place, "km_median", group)) for group in groups}
+    return {group: median_text(row.estimate, row.lower, row.upper) for group, row in rows.items() if row is not None}
+
+
+def groups_compared(numbers: Mapping[Any, Any], place: tuple[str, str, str]) -> list[str]:
+    """Write the log-rank test and the hazard ratio of the risk groups, those that ``overall_numbers`` has."""
+    logrank, ratio = numbers.get((*place, "logrank", "")), numbers.get((*place, "hazard_ratio", "high_vs_low"))
+    told = [f"log-rank {p_text(logrank.p_value)}"] if logrank is not None and not np.isnan(logrank.p_value) else []
+    if ratio is not None and not np.isnan(ratio.estimate):
+        told.append(f"hazard ratio {with_interval(ratio.estimate, ratio.lower, ratio.upper, 2)}")
+    return told
+
+
+def median_text(median: float, lower: float, upper: float) -> str:
+    """Write a median time; a curve that ends above one half has none, and a bound it does not reach is open.
+
+    Example:
+        >>> median_text(426, 348, 550), median_text(9.25, 7.5, np.nan), median_text(np.nan, 12.0, np.nan)
+        ('426 (348–550)', '9.2 (7.5 to not reached)', 'not reached')
+    """
+    if not np.isfinite(median):
+        return "not reached"
+    decimals = 0 if median >= 100 else 1
+    if np.isfinite(lower) and not np.isfinite(upper):
+        return f"{decimal(median, decimals)} ({decimal(lower, decimals)} to not reached)"
+    return with_interval(median, lower, upper, decimals)
 
 
 def time_unit(km: pd.DataFrame) -> str:

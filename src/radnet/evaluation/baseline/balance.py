@@ -7,9 +7,9 @@ from math import nan, sqrt
 import numpy as np
 import pandas as pd
 
-from radnet.evaluation.baseline.table_one import MANY, described, is_measured, level_counts, split_by
+from radnet.evaluation.baseline.table_one import described, is_measured, level_counts, split_by
 from radnet.evaluation.discrimination import Floats
-from radnet.evaluation.regression.design import is_number, levels_of
+from radnet.evaluation.regression.design import MANY, is_number, levels_of
 
 
 def balance(table: pd.DataFrame, by: str, *, variables: Sequence[str] | None = None) -> pd.DataFrame:

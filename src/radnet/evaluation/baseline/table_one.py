@@ -1,6 +1,7 @@
 """A paper's first table: what patients of each group were like, whether groups differ, and by how much."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import nan
 from typing import Literal
 
@@ -18,15 +19,17 @@ from radnet.evaluation.baseline.group_tests import (
 )
 from radnet.evaluation.baseline.multiplicity import Adjustment, adjusted_p_values
 from radnet.evaluation.discrimination import Floats
-from radnet.evaluation.regression.design import is_number, level_names, levels_of, refuse_unknown_columns
+from radnet.evaluation.regression.design import MANY, is_number, level_names, levels_of, refuse_unknown_columns
 
 NumberTest = Literal["wilcoxon", "welch", "student", "shapiro"]
 CategoryTest = Literal["expected", "chi_square", "yates", "fisher"]
 MISSING = "missing"
 """Level of the rows that count patients without a value, and the column of patients without a group."""
 
+ALL = "all"
+"""Column of all patients, those without a group among them."""
+
 _DISTINCT = 2  # a number with no more distinct values than this is a category: 0 and 1 are no, yes
-MANY = 30  # a text with more values than this is a name or a remark
 
 
 def table_one(
@@ -37,6 +40,7 @@ def table_one(
     number_test: NumberTest = "wilcoxon",
     category_test: CategoryTest = "expected",
     adjust: Adjustment = "none",
+    overall: bool = False,
 ) -> pd.DataFrame:
     """Describe the patients of each group, and test whether groups differ.
 
@@ -52,8 +56,9 @@ def table_one(
             variance for three or more), or ``shapiro``: Welch's where no group departs from a normal distribution
             at 5 %, else Wilcoxon's.
         category_test: ``chi_square`` (Pearson), ``yates`` (corrected, for 2 × 2 tables), ``fisher``, or ``expected``:
-            Pearson's where every expected count is 5 or more, else Fisher's.
+            Pearson's where every expected count is 5 or more or Fisher's would take too long, else Fisher's.
         adjust: How p-values are adjusted for their number, in a further column ``p_adjusted``; ``none`` adds none.
+        overall: Describe all patients as well, in a column ``all`` before the groups.
 
     Returns:
         Columns variable, level, one for each group by its name, test, p_value: first the number of patients, then each
@@ -71,7 +76,9 @@ def table_one(
     chosen = described(table, by, variables)
     refuse_unknown_columns(table, [by, *chosen])
     groups = split_by(table, by)
-    everyone = dict(groups)
+    if overall and ALL in groups:
+        raise ValueError(f"{by}: a group is called {ALL}, which is the column of all patients")
+    everyone = ({ALL: table} if overall else {}) | groups
     if table[by].isna().any():
         everyone[MISSING] = table[table[by].isna()]
     rows: list[dict[str, object]] = [
@@ -168,8 +175,15 @@ def _compare_means(values: list[Floats], equal_variance: bool) -> GroupTest:
 def _compare_shares(counts: Floats, category_test: CategoryTest) -> GroupTest:
     if min(counts.shape) < 2 or (counts.sum(axis=0) == 0).any() or (counts.sum(axis=1) > 0).sum() < 2:
         raise ValueError("two levels and two groups with patients are needed")
-    few = category_test == "expected" and bool((expected_counts(counts) < 5).any())
-    return fisher(counts) if category_test == "fisher" or few else chi_square(counts, correct=category_test == "yates")
+    if category_test == "fisher":
+        return fisher(counts)
+    pearson = chi_square(counts, correct=category_test == "yates")
+    if category_test != "expected" or (expected_counts(counts) >= 5).all():
+        return pearson
+    try:
+        return fisher(counts)
+    except ValueError:
+        return replace(pearson, name="χ², though counts below 5 are expected: too many tables for Fisher")
 
 
 def _all_normal(values: list[Floats]) -> bool:
@@ -194,6 +208,11 @@ def _cell(values: Floats, by_rank: bool) -> str:
     if not values.size:
         return ""
     if by_rank:
-        low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
-        return f"{middle:.4g} ({low:.4g}-{high:.4g})"
-    return f"{values.mean():.4g} ± {values.std(ddof=1):.4g}" if values.size > 1 else f"{values.mean():.4g}"
+        low, middle, high = map(_short, np.quantile(values, [0.25, 0.5, 0.75]))
+        return f"{middle} ({low}-{high})"
+    return f"{_short(values.mean())} ± {_short(values.std(ddof=1))}" if values.size > 1 else _short(values.mean())
+
+
+def _short(number: float) -> str:
+    """Return four digits, or all before the point: volumes in mm³ are read without powers of ten."""
+    return f"{number:.0f}" if 1e3 <= abs(number) < 1e9 else f"{number:.4g}"

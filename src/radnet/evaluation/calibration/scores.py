@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import xlogy
 from scipy.stats import norm
 
-from radnet.evaluation.discrimination import Estimate, Floats, bootstrap_interval, checked_classes
+from radnet.evaluation.discrimination import Estimate, Floats, Weighted, bootstrap_interval, checked_classes
 
 Bools = NDArray[np.bool_]
 
@@ -44,7 +44,7 @@ def brier(event: ArrayLike, probability: ArrayLike, *, resamples: int, seed: int
     Args:
         event: Whether each patient had the event, shape (n,); both classes must be there.
         probability: Of the event, shape (n,), in [0, 1].
-        resamples: Bootstrap resamples, drawn from all patients, whichever their class.
+        resamples: Bootstrap resamples, drawn from all patients, whichever their class; 0 leaves the interval out.
         seed: Seed of the draws.
         level: Coverage of the interval.
 
@@ -58,8 +58,7 @@ def brier(event: ArrayLike, probability: ArrayLike, *, resamples: int, seed: int
         score: Floats = weight @ squared / weight.sum(axis=1)
         return score
 
-    everyone = np.zeros(happened.size)
-    lower, upper = bootstrap_interval(statistic, everyone, resamples=resamples, seed=seed, level=level)
+    lower, upper = _interval(statistic, happened.size, resamples=resamples, seed=seed, level=level)
     return Estimate(float(squared.mean()), lower, upper)
 
 
@@ -81,8 +80,7 @@ def brier_scaled(event: ArrayLike, probability: ArrayLike, *, resamples: int, se
         return 1 - np.divide(weight @ squared / n, of_mean, out=np.full(n.shape, nan), where=of_mean > 0)
 
     value = float(statistic(np.ones((1, happened.size)))[0])
-    everyone = np.zeros(happened.size)
-    lower, upper = bootstrap_interval(statistic, everyone, resamples=resamples, seed=seed, level=level)
+    lower, upper = _interval(statistic, happened.size, resamples=resamples, seed=seed, level=level)
     return Estimate(value, lower, upper)
 
 
@@ -111,3 +109,9 @@ def spiegelhalter(event: ArrayLike, probability: ArrayLike) -> CalibrationTest:
     variance = float((tilt**2 * probabilities * (1 - probabilities)).sum())
     z = float(((happened - probabilities) * tilt).sum()) / sqrt(variance) if variance > 0 else nan
     return CalibrationTest(z, float(2 * norm.sf(abs(z))))
+
+
+def _interval(statistic: Weighted, n: int, *, resamples: int, seed: int, level: float) -> tuple[float, float]:
+    if resamples == 0:
+        return nan, nan
+    return bootstrap_interval(statistic, np.zeros(n), resamples=resamples, seed=seed, level=level)

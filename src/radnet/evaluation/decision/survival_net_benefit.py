@@ -1,7 +1,5 @@
 """What acting on the risk of an event by a horizon is worth when follow-up is censored."""
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -42,7 +40,7 @@ def survival_decision_curve(
     times, happened, probabilities = checked_risks(time, event, probability, horizon)
     at = checked_thresholds(thresholds)
     treated = is_treated(probabilities, at[:, None], decision_rule)
-    curve = _weighted_curve(_risk(times, happened, horizon), treated, at, np.ones((1, times.size)))
+    curve = _weighted_curve(times, happened, treated, at, horizon, np.ones((times.size, 1)))
     ended = treated.any(axis=1) & ~(treated & (times >= horizon)).any(axis=1)
     true_positive, false_positive = (
         np.where(ended, np.nan, share[0]) for share in (curve.true_positive, curve.false_positive)
@@ -68,12 +66,11 @@ def resampled_survival_decision_curves(
     times, happened, probabilities = checked_risks(time, event, probability, horizon)
     at = checked_thresholds(thresholds)
     treated = is_treated(probabilities, at[:, None], decision_rule)
-    risk = _risk(times, happened, horizon)
     rng, n = np.random.default_rng(seed), times.size
     block = max(1, 1_000_000 // n)  # so that memory stays bounded
     sizes = [min(block, resamples - start) for start in range(0, resamples, block)]
-    weights = (rng.multinomial(n, np.full(n, 1 / n), size=size).astype(float) for size in sizes)
-    drawn = [_weighted_curve(risk, treated, at, weight) for weight in weights]
+    weights = (rng.multinomial(n, np.full(n, 1 / n), size=size).T.astype(float, order="C") for size in sizes)
+    drawn = [_weighted_curve(times, happened, treated, at, horizon, weight) for weight in weights]
     return DecisionCurve(
         at,
         np.concatenate([curve.prevalence for curve in drawn]),
@@ -83,30 +80,42 @@ def resampled_survival_decision_curves(
 
 
 def _weighted_curve(
-    risk: Callable[[Floats], Floats], treated: Bools, thresholds: Floats, weight: Floats
+    time: Floats, event: Bools, treated: Bools, thresholds: Floats, horizon: float, weight: Floats
 ) -> DecisionCurve:
-    """Return the curves of patients counted by weight, shape (B, n); ``treated`` has shape (T, n)."""
-    share = weight @ treated.T / weight.sum(axis=1, keepdims=True)
-    of_treated = np.stack([risk(weight * who) for who in treated], axis=1)
-    true_positive = np.where(share > 0, share * of_treated, 0.0)
-    return DecisionCurve(thresholds, risk(weight)[:, None], true_positive, share - true_positive)
+    """Return B curves of patients counted by weight, shape (n, B); ``treated`` has shape (T, n).
+
+    Whom a threshold treats, every lower one treats too: from the highest on down, patients only join.
+    """
+    n, resamples = weight.shape
+    death = np.unique(time[event & (time <= horizon)])
+    at_risk_up_to = np.searchsorted(death, time, side="right")  # so many deaths find the patient still at risk
+    dies, followed = event & (time <= horizon), time >= horizon
+    leaving, died = np.zeros((death.size + 1, resamples)), np.zeros((death.size, resamples))
+    joined, still_followed = np.zeros(resamples), np.zeros(resamples)
+    inside = np.zeros(n, dtype=bool)
+    share, risk = np.empty((2, thresholds.size + 1, resamples))
+    for step in [*np.argsort(-thresholds, kind="stable"), thresholds.size]:  # the last one is: treat all
+        joining = ~inside & (treated[step] if step < thresholds.size else True)
+        for who in np.flatnonzero(joining):
+            leaving[at_risk_up_to[who]] += weight[who]
+            joined += weight[who]
+            if dies[who]:
+                died[at_risk_up_to[who] - 1] += weight[who]
+            if followed[who]:
+                still_followed += weight[who]
+        inside |= joining
+        share[step] = joined / n
+        risk[step] = _risk(leaving, died, still_followed)
+    true_positive = np.where(share > 0, share * risk, 0.0)
+    false_positive = share - true_positive
+    return DecisionCurve(thresholds, risk[-1][:, None], true_positive[:-1].T, false_positive[:-1].T)
 
 
-def _risk(time: Floats, event: Bools, horizon: float) -> Callable[[Floats], Floats]:
-    """Prepare the Kaplan-Meier risk by a horizon of patients counted by weight, (B, n) to (B,); NaN if unknown."""
-    order = np.argsort(time, kind="stable")
-    rising, happened = time[order], event[order]
-    death, place = np.unique(rising[happened & (rising <= horizon)], return_inverse=True)
-    first_at_risk = np.searchsorted(rising, death, side="left")
-    deaths = order[happened & (rising <= horizon)]
-    starts = np.flatnonzero(np.diff(place, prepend=-1))
-    followed = time >= horizon
+def _risk(leaving: Floats, died: Floats, followed: Floats) -> Floats:
+    """Return the Kaplan-Meier risk at a horizon, shape (B,), of patients by how many deaths find them at risk.
 
-    def risk(weight: Floats) -> Floats:
-        at_risk = weight[:, order][:, ::-1].cumsum(axis=1)[:, ::-1][:, first_at_risk]
-        died = np.add.reduceat(weight[:, deaths], starts, axis=1)
-        survived = np.divide(at_risk - died, at_risk, out=np.ones(at_risk.shape), where=at_risk > 0).prod(axis=1)
-        known = (weight[:, followed] > 0).any(axis=1) | (survived == 0)
-        return np.where(known, 1 - survived, np.nan)
-
-    return risk
+    It is NaN, not known, where nobody is followed up to the horizon and somebody may have survived it.
+    """
+    at_risk = leaving[::-1].cumsum(axis=0)[-2::-1]
+    survived = np.divide(at_risk - died, at_risk, out=np.ones(died.shape), where=at_risk > 0).prod(axis=0)
+    return np.where((followed > 0) | (survived == 0), 1 - survived, np.nan)

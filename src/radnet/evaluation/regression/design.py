@@ -1,12 +1,16 @@
 """Columns of a model from columns of a clinical table: numbers as they are, categories against their first level."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from radnet.evaluation.discrimination import Floats
+from radnet.tables import did_you_mean
+
+MANY = 30
+"""A text with more values than this is a name or a remark, not a category."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +97,34 @@ def levels_of(values: pd.Series) -> tuple[str, ...]:
 
 
 def refuse_unknown_columns(table: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Raise a ``ValueError`` that names the columns a table lacks."""
-    unknown = [name for name in columns if name not in table.columns]
+    """Raise a ``ValueError`` that names the columns a table lacks, each with the nearest there is."""
+    unknown = [name for name in dict.fromkeys(columns) if name not in table.columns]
     if unknown:
-        raise ValueError(f"no such column: {', '.join(unknown)}; there are {', '.join(map(str, table.columns))}")
+        known = [str(name) for name in table.columns]
+        raise ValueError("\n".join(f"the table has no column {name}; {did_you_mean(name, known)}" for name in unknown))
+
+
+def with_categories(table: pd.DataFrame, categorical: Sequence[str], reference: Mapping[str, str]) -> pd.DataFrame:
+    """Return a table in which some columns are categories, coded numbers among them.
+
+    Args:
+        table: One row per patient.
+        categorical: Columns to take as categories; their levels stay in the order of ``levels_of``.
+        reference: Column to the level the others are compared with; such a column is a category, too.
+
+    Raises:
+        ValueError: If a column or a level is unknown.
+    """
+    refuse_unknown_columns(table, [*categorical, *reference])
+    coded: dict[str, pd.Categorical] = {}
+    for name in dict.fromkeys([*categorical, *reference]):
+        levels = levels_of(table[name])
+        first = reference.get(name, levels[0] if levels else "")
+        if name in reference and first not in levels:
+            raise ValueError(f"{name} has no level {first}; {did_you_mean(first, levels)}")
+        ordered = [first, *(level for level in levels if level != first)] if levels else []
+        coded[name] = pd.Categorical(level_names(table[name]), categories=ordered)
+    return table.assign(**coded)
 
 
 def _level_name(level: object) -> str:

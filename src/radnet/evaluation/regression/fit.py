@@ -192,9 +192,21 @@ def _scaled(design: Floats, names: tuple[str, ...]) -> tuple[Floats, Floats]:
     if constant:
         raise ValueError(f"a model needs covariates that differ between patients; these do not: {', '.join(constant)}")
     scaled = design / scale
-    if scaled.size and np.linalg.matrix_rank(scaled, tol=1e-9 * sqrt(scaled.size)) < scaled.shape[1]:
-        raise ValueError(f"covariates follow from each other, or outnumber the patients: {', '.join(names)}")
+    if scaled.shape[0] < scaled.shape[1]:
+        raise ValueError(f"{scaled.shape[1]} coefficients outnumber the {scaled.shape[0]} patients")
+    _refuse_collinear(scaled, names)
     return scaled, scale
+
+
+def _refuse_collinear(scaled: Floats, names: Sequence[str]) -> None:
+    if not scaled.size:
+        return
+    _, length, directions = np.linalg.svd(scaled, full_matrices=False)
+    nowhere = directions[length <= 1e-9 * sqrt(scaled.size)]
+    if len(nowhere):
+        involved = np.abs(nowhere).max(axis=0) > 1e-6
+        told = ", ".join(name for name, one in zip(names, involved, strict=True) if one and name != "(intercept)")
+        raise ValueError(f"covariates follow from each other: {told}")
 
 
 def _refuse_separation(direction: Floats, names: Sequence[str], ratio: str) -> None:

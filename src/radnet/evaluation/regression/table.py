@@ -1,13 +1,22 @@
 """Tables of odds and hazard ratios: one variable at a time, or all together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import nan
 
 import numpy as np
 import pandas as pd
 
-from radnet.evaluation.regression.design import Design, design, refuse_unknown_columns
+from radnet.evaluation.discrimination import Floats
+from radnet.evaluation.regression.design import (
+    MANY,
+    Design,
+    design,
+    is_number,
+    levels_of,
+    refuse_unknown_columns,
+)
 from radnet.evaluation.regression.fit import Fit, SeparationError, fit_cox, fit_logistic, likelihood_ratio
+from radnet.evaluation.survival.schoenfeld import schoenfeld
 
 COLUMNS = (
     "variable",
@@ -20,11 +29,13 @@ COLUMNS = (
     "profile_lower",
     "profile_upper",
     "p_lrt",
+    "p_proportional",
     "n",
     "n_event",
     "note",
 )
-"""Columns of a regression table: Wald's bounds and p-value, the profile likelihood's, the likelihood-ratio p-value."""
+"""Columns of a regression table: Wald's bounds and p-value, the profile likelihood's, the likelihood-ratio p-value,
+and for a hazard ratio the p-value of proportional hazards (Schoenfeld's residuals, score test)."""
 
 
 def univariable_table(
@@ -33,7 +44,8 @@ def univariable_table(
     """Estimate the odds ratio (hazard ratio, with a time) of each variable by itself.
 
     Each variable is judged on the patients in whom it is known; ``n`` says how many. A variable that has no finite
-    estimate keeps its row, and ``note`` says why.
+    estimate keeps its row, and ``note`` says why. A text with more than ``MANY`` values is no category: it has one
+    row.
 
     Args:
         table: One row per patient.
@@ -49,8 +61,13 @@ def univariable_table(
         R's ``glm`` and ``coxph``, ``confint.default`` (Wald), ``confint`` (profile) and ``drop1(test = "Chisq")``.
     """
     _refuse_unknown(table, variables, event, time)
-    rows = [_rows(table, [variable], event, time, level) for variable in variables]
-    return pd.DataFrame([row for part in rows for row in part], columns=list(COLUMNS))
+    rows: list[dict[str, object]] = []
+    for variable in variables:
+        try:
+            rows += _rows(table, [variable], event, time, level)
+        except ValueError as fault:  # told in its row, so that a screen of many goes on
+            rows += _untold(table, [variable], event, time, str(fault))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def multivariable_table(
@@ -62,7 +79,18 @@ def multivariable_table(
     finite estimate that could be trusted: all are NaN and ``note`` names what separates.
     """
     _refuse_unknown(table, variables, event, time)
-    return pd.DataFrame(_rows(table, list(variables), event, time, level), columns=list(COLUMNS))
+    try:
+        rows = _rows(table, list(variables), event, time, level)
+    except SeparationError as fault:
+        rows = _untold(table, list(variables), event, time, str(fault))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def untold_table(
+    table: pd.DataFrame, variables: Sequence[str], note: str, *, event: str, time: str | None = None
+) -> pd.DataFrame:
+    """Return the rows of variables of which nothing can be estimated, with the reason; see ``univariable_table``."""
+    return pd.DataFrame(_untold(table, list(variables), event, time, note), columns=list(COLUMNS))
 
 
 def fitted(table: pd.DataFrame, variables: Sequence[str], *, event: str, time: str | None = None) -> tuple[Fit, Design]:
@@ -75,27 +103,21 @@ def fitted(table: pd.DataFrame, variables: Sequence[str], *, event: str, time: s
 def _rows(
     table: pd.DataFrame, variables: list[str], event: str, time: str | None, level: float
 ) -> list[dict[str, object]]:
+    for name in variables:
+        if _is_text(table[name]):
+            raise ValueError(f"{name}: a text with {table[name].nunique()} different values is no category")
     whole = _complete(table, variables, event, time)
-    shared: dict[str, object] = {
-        "measure": "odds_ratio" if time is None else "hazard_ratio",
-        "n": len(whole),
-        "n_event": int(whole[event].sum()),
-    }
+    shared = _shared(whole, event, time)
     coded = design(whole, variables)
-    try:
-        fit = _fit(whole, coded, event, time)
-    except ValueError as fault:
-        # One variable's fault is told in its row, so that a screen of many goes on; a model's is raised.
-        if len(variables) > 1 and not isinstance(fault, SeparationError):
-            raise
-        names = _names(coded, variables)
-        return [{**shared, **_nothing(), "variable": v, "level": name, "note": str(fault)} for v, name in names]
-
+    if alike := [name for name, levels in coded.levels.items() if len(levels) < 2]:
+        raise ValueError(f"a model needs covariates that differ between patients; these do not: {', '.join(alike)}")
+    fit = _fit(whole, coded, event, time)
     p_lrt = {v: likelihood_ratio(fit, _fit(whole, coded.without(v), event, time)).p_value for v in variables}
+    proportional = np.full(fit.coefficient.size, nan) if time is None else _proportional(whole, coded, event, time)
     at = {name: index for index, name in enumerate(fit.names)}
     lower, upper = fit.wald_interval(level)
     rows: list[dict[str, object]] = []
-    for variable, name in _names(coded, variables):
+    for variable, name in _names(coded.levels, variables):
         row: dict[str, object] = {**shared, "variable": variable, "level": name, "note": "", "p_lrt": p_lrt[variable]}
         if name and name == coded.levels[variable][0]:
             rows.append({**row, **_nothing(), "estimate": 1.0, "note": "reference"})
@@ -106,20 +128,53 @@ def _rows(
                 [fit.coefficient[index], lower[index], upper[index], *fit.profile_interval(index, level)]
             )
         numbers = {"estimate": ratio, "lower": low, "upper": high, "p_value": fit.p_value[index]}
-        rows.append({**row, **numbers, "profile_lower": profile[0], "profile_upper": profile[1]})
+        numbers |= {"profile_lower": profile[0], "profile_upper": profile[1], "p_proportional": proportional[index]}
+        rows.append({**row, **numbers})
     return rows
 
 
+def _untold(
+    table: pd.DataFrame, variables: list[str], event: str, time: str | None, note: str
+) -> list[dict[str, object]]:
+    whole = table[_columns(variables, event, time)].dropna()
+    judged = table if whole.empty else whole
+    levels = {v: levels_of(judged[v]) for v in variables if not (is_number(judged[v]) or _is_text(judged[v]))}
+    shared = {**_shared(whole, event, time), **_nothing(), "note": note}
+    return [{**shared, "variable": v, "level": name} for v, name in _names(levels, variables)]
+
+
+def _shared(whole: pd.DataFrame, event: str, time: str | None) -> dict[str, object]:
+    measure = "odds_ratio" if time is None else "hazard_ratio"
+    return {"measure": measure, "n": len(whole), "n_event": int(whole[event].sum())}
+
+
+def _proportional(whole: pd.DataFrame, coded: Design, event: str, time: str) -> Floats:
+    try:
+        tested = schoenfeld(whole[time], whole[event], coded.X, clock="km", method="score")
+    except ValueError:  # too few times of events for a drift along them
+        return np.full(len(coded.names), nan)
+    return np.array([one.p_value for one in tested.each])
+
+
 def _nothing() -> dict[str, object]:
-    return dict.fromkeys(("estimate", "lower", "upper", "p_value", "profile_lower", "profile_upper", "p_lrt"), nan)
+    numbers = ("estimate", "lower", "upper", "p_value", "profile_lower", "profile_upper", "p_lrt", "p_proportional")
+    return dict.fromkeys(numbers, nan)
 
 
-def _names(coded: Design, variables: list[str]) -> list[tuple[str, str]]:
-    return [(variable, name) for variable in variables for name in coded.levels.get(variable, ("",))]
+def _names(levels: Mapping[str, Sequence[str]], variables: list[str]) -> list[tuple[str, str]]:
+    return [(variable, name) for variable in variables for name in levels.get(variable) or ("",)]
+
+
+def _is_text(column: pd.Series) -> bool:
+    return not is_number(column) and column.nunique() > MANY
+
+
+def _columns(variables: Sequence[str], event: str, time: str | None) -> list[str]:
+    return [*variables, event, *([] if time is None else [time])]
 
 
 def _complete(table: pd.DataFrame, variables: Sequence[str], event: str, time: str | None) -> pd.DataFrame:
-    columns = [*variables, event, *([] if time is None else [time])]
+    columns = _columns(variables, event, time)
     refuse_unknown_columns(table, columns)
     whole = table[columns].dropna()
     if whole.empty:
@@ -134,6 +189,6 @@ def _fit(whole: pd.DataFrame, coded: Design, event: str, time: str | None) -> Fi
 
 
 def _refuse_unknown(table: pd.DataFrame, variables: Sequence[str], event: str, time: str | None) -> None:
-    refuse_unknown_columns(table, [*variables, event, *([] if time is None else [time])])
+    refuse_unknown_columns(table, _columns(variables, event, time))
     if not variables:
         raise ValueError("a regression table needs a variable, but none is named")

@@ -51,6 +51,7 @@ class IntegratedBrier:
     Attributes:
         value: The mean.
         reference: The same when everybody is given the Kaplan-Meier probability of all.
+        influence: How each patient moves ``value``, in the order given, shape (n,).
         first: Start of the span.
         last: End of it.
         note: Which times lie beyond follow-up and are left out; else empty.
@@ -58,6 +59,7 @@ class IntegratedBrier:
 
     value: float
     reference: float
+    influence: Floats
     first: float
     last: float
     note: str
@@ -66,6 +68,10 @@ class IntegratedBrier:
     def scaled(self) -> float:
         """Share of the reference's error that is gone; NaN where all had one outcome throughout."""
         return 1 - self.value / self.reference if self.reference > 0 else nan
+
+    def interval(self, level: float) -> Estimate:
+        """Return the mean with its normal interval, cut at 0 and 1, from the spread of ``influence``."""
+        return normal_estimate(self.value, error_of_mean(self.influence), level, within=(0.0, 1.0))
 
 
 def brier_at_time(time: ArrayLike, event: ArrayLike, probability: ArrayLike, horizon: float) -> BrierAtTime:
@@ -130,6 +136,7 @@ def integrated_brier(time: ArrayLike, event: ArrayLike, probability: ArrayLike, 
     return IntegratedBrier(
         float(np.trapezoid([score.value for score in scores], kept) / span),
         float(np.trapezoid([score.reference for score in scores], kept) / span),
+        np.trapezoid([score.influence for score in scores], kept, axis=0) / span,
         float(kept[0]),
         float(kept[-1]),
         f"nobody is followed beyond {beyond}: left out" if beyond else "",

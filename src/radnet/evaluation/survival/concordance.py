@@ -186,26 +186,49 @@ def _concordance(
     time: Floats, event: NDArray[np.bool_], score: Floats, weight: Floats, leaving_outlives: bool = True
 ) -> Concordance:
     """Return C where a pair weighs what its event weighs, with the derivative of C by each patient's weight."""
-    won, judged = np.zeros(time.size), np.zeros(time.size)  # by the pairs each patient is part of
-    for case in _blocks(np.flatnonzero(weight > 0), time.size):
-        pair = weight[case, None] * _outlived(time, event, case, leaving_outlives)
-        gain = pair * (np.sign(score[case, None] - score) + 1) / 2
-        for total, of_pair in ((judged, pair), (won, gain)):
-            total += of_pair.sum(axis=0)
-            total[case] += of_pair.sum(axis=1)
-    pairs = judged.sum() / 2
+    known = np.column_stack([time, ~event & leaving_outlives])  # whoever stands later here outlived an event
+    end = np.unique(known, axis=0, return_inverse=True)[1].ravel()
+    as_case = weight * (end.size - np.bincount(end).cumsum())[end]
+    as_other = np.concatenate([[0.0], np.bincount(end, weights=weight).cumsum()])[end]
+    pairs = as_case.sum()
     if pairs == 0:
-        raise ValueError(f"a C-index needs a pair whose order is known; {event.sum()} of {time.size} had the event")
-    value = won.sum() / 2 / pairs
-    return Concordance(float(value), (won - value * judged) / pairs)
+        counted = f"{(weight > 0).sum()} of {time.size} had the event"
+        raise ValueError(f"a C-index needs a pair whose order is known; {counted}")
+    won_as_case, won_as_other = _won(end, score, weight)
+    value = won_as_case.sum() / pairs
+    return Concordance(float(value), (won_as_case + won_as_other - value * (as_case + as_other)) / pairs)
 
 
-def _outlived(
-    time: Floats, event: NDArray[np.bool_], case: NDArray[np.intp], leaving_outlives: bool = True
-) -> NDArray[np.bool_]:
+def _won(end: NDArray[np.intp], score: Floats, weight: Floats) -> tuple[Floats, Floats]:
+    """Return the weight of the rightly ordered pairs in which each patient ends first, and in which he ends later.
+
+    Two ends that differ do so at one highest binary digit. Digit by digit, patients who share all higher ones are
+    sorted by score, and sums along them meet every pair once, in O(n log² n) rather than O(n²).
+    """
+    distinct, rank = np.unique(score, return_inverse=True)
+    lower, won_as_other = np.zeros(end.size), np.zeros(end.size)
+    for digit in range(int(end.max()).bit_length()):
+        keys, place = np.unique((end >> (digit + 1)) * distinct.size + rank, return_inverse=True)
+        block, later = keys // distinct.size, (end >> digit) & 1 == 1
+        below, _ = _beside(block, place, later.astype(float))
+        _, above = _beside(block, place, np.where(later, 0.0, weight))
+        lower += np.where(later, 0.0, below)
+        won_as_other += np.where(later, above, 0.0)
+    return weight * lower, won_as_other
+
+
+def _beside(block: NDArray[np.intp], place: NDArray[np.intp], amount: Floats) -> tuple[Floats, Floats]:
+    """Return how much lies before and after each one's place in its block; what lies there counts one half in both."""
+    summed = np.concatenate([[0.0], np.bincount(place, weights=amount).cumsum()])
+    middle = (summed[:-1] + summed[1:]) / 2
+    first, last = (np.searchsorted(block, block, side=side) for side in ("left", "right"))
+    return (middle - summed[first])[place], (summed[last] - middle)[place]
+
+
+def _outlived(time: Floats, event: NDArray[np.bool_], case: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Mark who was event-free when each case had the event, shape (cases, n)."""
     own = time[case, None]
-    return (time > own) | ((time == own) & ~event & leaving_outlives)
+    return (time > own) | ((time == own) & ~event)
 
 
 def _blocks(cases: NDArray[np.intp], patients: int) -> list[NDArray[np.intp]]:

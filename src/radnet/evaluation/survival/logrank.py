@@ -70,12 +70,16 @@ def logrank(time: ArrayLike, event: ArrayLike, group: ArrayLike, rho: float = 0.
 
 
 def logrank_trend(time: ArrayLike, event: ArrayLike, dose: ArrayLike) -> LogRank:
-    """Test whether survival changes steadily along ordered groups.
+    """Test whether survival changes steadily along ordered groups, or along a score.
 
     Args:
         time: Follow-up of each patient, shape (n,).
         event: Whether it ended with the event, shape (n,).
-        dose: A number that orders the groups and says how far apart they are, such as 1, 2, 3, shape (n,).
+        dose: A number that orders the groups and says how far apart they are, such as 1, 2, 3; or a score, of which
+            each value is a group; shape (n,).
+
+    Raises:
+        ValueError: If a dose is missing, there is no event, or none while two doses are at risk.
 
     References:
         Collett. Modelling Survival Data in Medical Research, 2015, section 2.8.
@@ -83,9 +87,18 @@ def logrank_trend(time: ArrayLike, event: ArrayLike, dose: ArrayLike) -> LogRank
     doses = np.asarray(dose, dtype=float)
     if not np.isfinite(doses).all():
         raise ValueError(f"{(~np.isfinite(doses)).sum()} of {doses.size} doses are missing or infinite")
-    names, observed, expected, covariance = _tables(*_checked(time, event, doses), rho=0.0)
-    steps = np.unique(doses)
-    statistic = float((steps @ (observed - expected)) ** 2 / (steps @ covariance @ steps))
+    times, happened, names, place = _checked(time, event, doses)
+    order = np.argsort(times, kind="stable")
+    scaled = (doses - doses.mean()) / doses.std()
+    at, first = np.unique(times[order], return_index=True)
+    events = np.add.reduceat(happened[order].astype(float), first)
+    there = (times.size - first).astype(float)
+    mean, square = (part[order][::-1].cumsum()[::-1][first] / there for part in (scaled, scaled**2))
+    hazard = np.cumsum(events / there)[np.searchsorted(at, times)]
+    variance = float(_spread(events, there) @ np.maximum(square - mean**2, 0.0))
+    _refuse_nobody_to_compare(variance)
+    statistic = float(scaled @ (happened - hazard)) ** 2 / variance
+    observed, expected = (np.bincount(place, part, len(names)).astype(float) for part in (happened, hazard))
     return LogRank(statistic, float(chi2.sf(statistic, 1)), 1, names, observed, expected)
 
 
@@ -135,17 +148,26 @@ def _tables(
     time: Floats, event: NDArray[np.bool_], names: tuple[str, ...], group: NDArray[np.intp], rho: float
 ) -> tuple[tuple[str, ...], Floats, Floats, Floats]:
     """Return the observed and expected events of the groups and their covariance, summed over the times of events."""
-    member = np.arange(len(names)) == group[:, None]
-    at = np.unique(time[event])
-    there = (time >= at[:, None]).astype(float) @ member
-    happening = ((time == at[:, None]) & event).astype(float) @ member
+    at, when = np.unique(time[event], return_inverse=True)
+    shape = at.size, len(names)
+    happening = np.bincount(when * shape[1] + group[event], minlength=shape[0] * shape[1]).reshape(shape).astype(float)
+    followed = [np.sort(time[group == place]) for place in range(shape[1])]
+    there = np.column_stack([own.size - np.searchsorted(own, at) for own in followed]).astype(float)
     everyone, events = there.sum(axis=1), happening.sum(axis=1)
     survival = np.cumprod(1 - events / everyone)
     weight = np.concatenate([[1.0], survival[:-1]]) ** rho
     share = there / everyone[:, None]
-    spread = np.divide(events * (everyone - events), everyone - 1, out=np.zeros(at.size), where=everyone > 1)
-    inside = weight**2 * spread
+    inside = weight**2 * _spread(events, everyone)
     covariance = np.diag(inside @ share) - (share * inside[:, None]).T @ share
-    if not np.any(np.diag(covariance) > 1e-12):
-        raise ValueError("a log-rank test needs an event while two groups are at risk, but there is none")
+    _refuse_nobody_to_compare(float(np.diag(covariance).max()))
     return names, weight @ happening, weight @ (share * events[:, None]), covariance
+
+
+def _spread(events: Floats, there: Floats) -> Floats:
+    """Return the variance of a group's events at each time, per its share of those at risk times the others' share."""
+    return np.divide(events * (there - events), there - 1, out=np.zeros(there.size), where=there > 1)
+
+
+def _refuse_nobody_to_compare(variance: float) -> None:
+    if not variance > 1e-12:
+        raise ValueError("a log-rank test needs an event while two groups are at risk, but there is none")

@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from radnet.evaluation.bootstrap import Weighted, WithinFolds, mean_within_folds
 from radnet.evaluation.discrimination import Estimate, Floats
 from radnet.evaluation.normal import error_of_mean, normal_estimate
 from radnet.evaluation.survival.follow_up import Horizon, checked_follow_up, reachable
@@ -121,6 +122,58 @@ def ipcw_auc(time: ArrayLike, event: ArrayLike, score: ArrayLike, horizon: float
     return AucAtTime(value, influence, cases.size, controls.size, rest, told.horizon)
 
 
+def ipcw_auc_within_folds(
+    time: ArrayLike,
+    event: ArrayLike,
+    score: ArrayLike,
+    horizon: float,
+    fold: ArrayLike,
+    patient: ArrayLike,
+    *,
+    resamples: int,
+    seed: int,
+    level: float,
+) -> WithinFolds:
+    """Average the AUC at a time over folds, with percentiles over patients drawn within their fold.
+
+    Each fold is weighted by its own estimate of who stays, anew in every resample. Folds without a patient with the
+    event before the horizon, or without one followed beyond it, are skipped.
+
+    Args:
+        time: Follow-up of each row's patient, shape (n,).
+        event: Whether it ended with the event, shape (n,).
+        score: Higher = event sooner, shape (n,); complete and finite.
+        horizon: The time; somebody must be followed beyond it, see ``reachable``.
+        fold: Fold of each row, shape (n,); name the repeat in it too.
+        patient: Patient of each row, shape (n,); one who stands in several folds is drawn once for all.
+        resamples: Bootstrap resamples.
+        seed: Seed of the draws.
+        level: Coverage of the interval.
+
+    Raises:
+        ValueError: If no fold has a patient on either side of the horizon.
+
+    References:
+        As ``ipcw_auc`` by the convention of R's timeROC.
+    """
+    times, happened, scores = checked_follow_up(time, event, score)
+
+    def in_fold(rows: NDArray[np.intp]) -> Weighted | None:
+        statistic = _weighted_auc(times[rows], happened[rows], scores[rows], horizon)
+        return None if np.isnan(statistic(np.ones((1, rows.size)))[0]) else statistic
+
+    return mean_within_folds(
+        in_fold,
+        f"a patient with the event before {horizon:g} and one followed beyond it",
+        np.zeros(times.size, dtype=int),
+        fold,
+        patient,
+        resamples=resamples,
+        seed=seed,
+        level=level,
+    )
+
+
 def compare_auc_at_time(one: AucAtTime, versus: AucAtTime, level: float) -> Estimate:
     """Return the difference of two scores' AUC at a time on the same patients, its interval and p-value.
 
@@ -222,11 +275,39 @@ def _weigh(time: Floats, event: NDArray[np.bool_], score: Floats, horizon: float
     until = reachable(time, horizon)
     case = event & ((time < until.time) if as_in == "timeROC" else (time <= until.time))
     if not case.any():
-        raise ValueError(f"an AUC at {until.time:g} needs a patient with the event by then, but there is none")
+        by_then = "before then" if (event & (time == until.time)).any() else "by then"
+        raise ValueError(f"an AUC at {until.time:g} needs a patient with the event {by_then}, but there is none")
     stays = staying(time, event, events_leave_first=True)
     control = time > until.time
     survival = float(control.mean() / stays.at(until.time))
     return _Weighted(case / stays.before_own, control, score, survival, until)
+
+
+def _weighted_auc(time: Floats, event: NDArray[np.bool_], score: Floats, horizon: float) -> Weighted:
+    """Return the AUC by the convention of timeROC, as a statistic of resampled patients; NaN where there is none."""
+    order = np.argsort(time, kind="stable")
+    _, starts, place = np.unique(time[order], return_index=True, return_inverse=True)
+    left = ~event[order]
+    cases = np.flatnonzero(event[order] & (time[order] < horizon))
+    controls = np.flatnonzero(time[order] > horizon)
+    controls = controls[np.argsort(score[order][controls], kind="stable")]
+    ranked, of_case = score[order][controls], score[order][cases]
+    below, up_to = np.searchsorted(ranked, of_case, side="left"), np.searchsorted(ranked, of_case, side="right")
+
+    def auc(weight: Floats) -> Floats:
+        drawn = weight[:, order].astype(float)
+        ending = np.add.reduceat(drawn, starts, axis=1)
+        leaving = np.add.reduceat(drawn * left, starts, axis=1)
+        there = ending[:, ::-1].cumsum(axis=1)[:, ::-1] - (ending - leaving)  # events leave first
+        stay = 1 - np.divide(leaving, there, out=np.zeros(there.shape), where=there > 0)
+        before = np.concatenate([np.ones((len(stay), 1)), np.cumprod(stay, axis=1)[:, :-1]], axis=1)[:, place[cases]]
+        case = np.divide(drawn[:, cases], before, out=np.zeros(before.shape), where=before > 0)
+        beaten = np.concatenate([np.zeros((len(drawn), 1)), np.cumsum(drawn[:, controls], axis=1)], axis=1)
+        won = np.einsum("ij,ij->i", case, (beaten[:, below] + beaten[:, up_to]) / 2)
+        pairs = case.sum(axis=1) * beaten[:, -1]
+        return np.divide(won, pairs, out=np.full(won.shape, np.nan), where=pairs > 0)
+
+    return auc
 
 
 def _share_below(score: Floats, others: Floats, weight: Floats) -> Floats:

@@ -1,0 +1,162 @@
+"""Models that a finding must beat: of volume alone, of clinical variables alone, of features drawn at random."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from radnet.cohort import Cohort, FeatureTable
+from radnet.models.pooling import VOLUME, Aggregate
+from radnet.predictors.base import lesion_features, measured_lesions
+from radnet.predictors.tabular import TabularPredictor
+from radnet.radiomics.select import NearConstant
+
+
+@dataclass(frozen=True)
+class Control:
+    """A model that should not do well, or not better: what it learns from and on whom.
+
+    Attributes:
+        model: Its name in every table, ``control_…``.
+        what: What it is, in a sentence.
+        cohort: Its patients, with the features it reads, if any.
+        clinical: Columns of clinical.csv that it reads.
+        lesions: How many lesions it reads.
+    """
+
+    model: str
+    what: str
+    cohort: Cohort
+    clinical: tuple[str, ...] = ()
+    lesions: int = 0
+
+    def predictor(self, endpoint: str) -> TabularPredictor:
+        """Return the untrained model: logistic regression, its inputs standardised in the fold, ridge of strength 1."""
+        size = 0 if self.cohort.features is None else len(self.cohort.features.names)
+        steps = {
+            "constant": NearConstant(),
+            "impute": SimpleImputer(strategy="median"),
+            "scale": StandardScaler(),
+            "classify": LogisticRegression(C=1.0 / max(size, 1), solver="newton-cholesky" if size < 50 else "lbfgs"),
+        }
+        regions = ("lesion",) if size else ()
+        return TabularPredictor(endpoint, steps, clinical=self.clinical, regions=regions)
+
+
+def patient_features(table: pd.DataFrame) -> FeatureTable:
+    """Return features of patients, one row each and indexed by patient_id, in the shape of a feature table."""
+    keys = pd.DataFrame({"patient_id": table.index.astype(str), "lesion_id": "all", "region": "lesion"})
+    keys = keys.assign(channel="image", reader="1", repeat="1", status="ok")
+    return FeatureTable(pd.concat([keys, table.reset_index(drop=True)], axis=1))
+
+
+def volume_control(cohort: Cohort) -> Control:
+    """Return logistic regression on the logarithm of the volume of all of a patient's measured lesions together.
+
+    Raises:
+        ValueError: If the features have no volume.
+    """
+    table = cohort.features
+    if table is None or "lesion" not in table.regions or VOLUME not in table.names:
+        raise ValueError(f"the features hold no volume ({VOLUME} of the lesion)")
+    volume = measured_lesions(cohort, ("lesion",))[VOLUME].dropna()
+    total = volume.groupby(level="patient_id", sort=False).sum()
+    if absent := [one for one in cohort.ids if one not in total.index or not total[one] > 0]:
+        raise ValueError(f"no lesion of {len(absent)} patients has a volume, such as {absent[0]}")
+    logarithm = np.log(total.loc[cohort.ids]).rename("log_volume").to_frame()
+    what = "logistic regression on the logarithm of the total volume of a patient's lesions, and nothing else"
+    return Control("control_volume", what, cohort.with_features(patient_features(logarithm)), lesions=len(volume))
+
+
+def clinical_control(cohort: Cohort, columns: Sequence[str]) -> Control:
+    """Return logistic regression on clinical variables, imputed and made numbers in the fold.
+
+    Columns that the cohort does not have are left out, and ``what`` says so.
+
+    Raises:
+        ValueError: If no column is named, or the cohort has none of them.
+    """
+    if not columns:
+        raise ValueError("no clinical columns are named: falsification.clinical=[…]")
+    there = {column for one in cohort.patients for column, value in one.clinical.items() if value is not None}
+    kept = tuple(column for column in columns if column in there)
+    absent = [column for column in columns if column not in there]
+    if not kept:
+        raise ValueError(f"clinical.csv has none of {', '.join(columns)}: falsification.clinical=[…]")
+    what = f"logistic regression on {', '.join(kept)}" + (
+        f" (clinical.csv lacks {', '.join(absent)})" if absent else ""
+    )
+    return Control("control_clinical", what, Cohort(cohort.patients), clinical=kept)
+
+
+def random_signature(names: Sequence[str], size: int, seed: int, number: int = 0) -> list[str]:
+    """Draw features for a signature: number 0 is that of ``control_random_features``, further ones are others."""
+    rng = np.random.default_rng([seed, number])
+    chosen = rng.choice(len(names), size=min(size, len(names)), replace=False)
+    return [names[place] for place in sorted(chosen)]
+
+
+def random_features_control(cohort: Cohort, inputs: pd.DataFrame, size: int, seed: int) -> Control:
+    """Return logistic regression on features drawn at random, the same in every fold.
+
+    Args:
+        cohort: Its patients.
+        inputs: The model's features indexed by patient_id, lesions pooled.
+        size: Features of the signature.
+        seed: Seed of the draw.
+    """
+    names = random_signature(list(inputs.columns), size, seed)
+    what = f"logistic regression on {len(names)} features drawn at random: {', '.join(names)}"
+    features = patient_features(inputs.loc[cohort.ids, names])
+    return Control("control_random_features", what, cohort.with_features(features), lesions=_lesions(cohort))
+
+
+def image_controls(
+    cohort: Cohort, measured: Mapping[str, FeatureTable], regions: Sequence[str], aggregate: Aggregate
+) -> list[Control]:
+    """Return ridge logistic regression on features measured on changed images, each on the same patients.
+
+    Args:
+        cohort: All patients.
+        measured: Features of lesions by the control's name; patients not measured in every one are left out of all.
+        regions: Regions whose features enter.
+        aggregate: Rule that pools lesions.
+    """
+    pools = {}
+    for name, table in measured.items():
+        there = set(table.rows["patient_id"])
+        part = Cohort(cohort.select(there).patients, table)
+        if not there:
+            raise ValueError("no lesion could be measured on every kind of image")
+        lesions = measured_lesions(part, regions)
+        part = part.select(lesions.index.get_level_values("patient_id").unique())
+        pools[name] = lesion_features(part, regions, aggregate).patients, len(lesions)
+    shared = set.intersection(*(set(table.index) for table, _ in pools.values()))
+    if not shared:
+        raise ValueError("no patient's lesions could be measured on every kind of image")
+    sample = Cohort(cohort.select(shared).patients)
+    return [
+        Control(
+            name,
+            IMAGE_CONTROLS.get(name, name),
+            sample.with_features(patient_features(table.loc[sample.ids])),
+            lesions=lesions,
+        )
+        for name, (table, lesions) in pools.items()
+    ]
+
+
+IMAGE_CONTROLS = {
+    "control_same_patients": "ridge logistic regression on the true features of the patients of the image controls",
+    "control_shuffled_voxels": "the same on features of the same lesions, their voxels shuffled within each region",
+    "control_random_region": "the same on features of the lesions' shapes moved to random places in the image",
+}
+
+
+def _lesions(cohort: Cohort) -> int:
+    assert cohort.features is not None
+    return len(cohort.features.rows[["patient_id", "lesion_id"]].drop_duplicates())

@@ -1,0 +1,1 @@
+"""Reporting checklists answered from what an evaluation's folder holds."""

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import StandardScaler
+
+from cohorts import make_cohort
+from radnet.appraisal.importance import feature_group, importance
+from radnet.predictors.tabular import TabularPredictor
+
+
+def trained(cohort, clinical=("age", "subtype")):
+    steps = {"scale": StandardScaler(), "classify": LogisticRegression(C=0.1)}
+    return TabularPredictor("response", steps, clinical=clinical, regions=["lesion"]).fit(cohort)
+
+
+@pytest.fixture(scope="module")
+def cohorts():
+    whole = make_cohort(90, seed=2, signal=2.5)
+    return whole.select(whole.ids[:60]), whole.select(whole.ids[60:])
+
+
+@pytest.fixture(scope="module")
+def table(cohorts):
+    development, held_out = cohorts
+    return importance(trained(development).frozen, held_out, development, "response", "held_out", repeats=6, seed=9)
+
+
+@pytest.mark.parametrize("variable", ["age", "subtype"])
+def test_the_loss_of_a_clinical_variable_agrees_with_permuting_its_column_of_the_cohort(variable, cohorts, table):
+    development, held_out = cohorts
+    model, event = trained(development), held_out.events("response")
+    base = roc_auc_score(event, model.predict(held_out).patients["score"])
+    lost = []
+    for repeat in range(6):
+        order = np.random.default_rng([9, repeat]).permutation(len(held_out))
+        values = [held_out.patients[place].clinical[variable] for place in order]
+        patients = tuple(
+            type(one)(one.id, one.centre, one.split, one.outcomes, one.lesions, {**one.clinical, variable: value})
+            for one, value in zip(held_out.patients, values, strict=True)
+        )
+        changed = type(held_out)(patients, held_out.features)
+        lost.append(base - roc_auc_score(event, model.predict(changed).patients["score"]))
+
+    (ours,) = table.loc[(table["name"] == variable) & (table["method"] == "permutation"), "importance"]
+
+    assert ours == pytest.approx(np.mean(lost), abs=1e-11)
+
+
+def test_what_carries_the_signal_matters_and_what_carries_none_does_not(table):
+    groups = table[table["kind"] == "group"].set_index("name")
+
+    assert groups.index.tolist() == ["original firstorder", "original shape"]
+    assert groups.loc["original firstorder", "lower"] > 0.1
+    assert groups.loc["original shape", "lower"] <= 0.02
+    branches = table[table["kind"] == "branch"].set_index("name")["importance"]
+    assert branches["features"] > 0.2 > branches["clinical"]
+
+
+def test_coefficients_are_those_of_the_standardised_inputs(cohorts, table):
+    development, _ = cohorts
+    model = trained(development)
+    expected = dict(zip(model.frozen.columns, model.frozen.steps[-1].coef_[0], strict=True))
+
+    rows = table[table["method"] == "coefficient_per_sd"]
+
+    assert set(rows["partition"]) == {"development"}
+    assert dict(zip(rows["name"], rows["importance"], strict=True)) == pytest.approx(expected)  # the SD is 1 by then
+    assert rows["importance"].abs().is_monotonic_decreasing
+
+
+def test_a_category_of_one_level_is_passed_over(cohorts):
+    development, held_out = (
+        type(part)(
+            tuple(
+                type(one)(one.id, one.centre, one.split, one.outcomes, one.lesions, {**one.clinical, "sex": "F"})
+                for one in part.patients
+            ),
+            part.features,
+        )
+        for part in cohorts
+    )
+
+    table = importance(
+        trained(development, ("age", "sex")).frozen, held_out, development, "response", "held_out", repeats=2, seed=1
+    )
+
+    assert "sex" not in set(table["name"])
+
+
+def test_patients_who_share_an_outcome_are_refused(cohorts):
+    development, held_out = cohorts
+    alike = held_out.where(lambda one: not one.outcomes["response"].event)
+
+    with pytest.raises(ValueError, match="importance needs patients with and without the event, got 0 of 20"):
+        importance(trained(development).frozen, alike, development, "response", "held_out", repeats=2, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("original_shape_Sphericity", "original shape"),
+        ("log-sigma-3-0-mm-3D_glszm_ZoneEntropy", "log glszm"),
+        ("wavelet-LLH_glcm_Idm", "wavelet glcm"),
+        ("PET__ring__squareroot_firstorder_Mean", "PET ring squareroot firstorder"),
+        ("SUVmax", "SUVmax"),
+    ],
+)
+def test_features_are_grouped_by_filter_family_and_class(name, group):
+    assert feature_group(name) == group

@@ -1,0 +1,95 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold
+from sklearn.preprocessing import StandardScaler
+
+from cohorts import make_cohort
+from radnet.data.split import Fold
+from radnet.falsification.ridge import ridge_auc, ridge_logistic
+
+
+def data(n, p, seed=0):
+    rng = np.random.default_rng(seed)
+    common = 3 * rng.normal(size=(n + 9, 1))
+    values = rng.normal(size=(n + 9, p)) + common + rng.uniform(-50, 50, p)
+    return values[:n], rng.random(n) < 0.35, values[n:]
+
+
+@pytest.mark.parametrize(("n", "p"), [(30, 200), (100, 5), (40, 1), (25, 25)])
+def test_log_odds_are_those_of_scikit_learns_ridge_of_c_one_over_p(n, p):
+    train, event, test = data(n, p)
+    scale = StandardScaler().fit(train)
+    oracle = LogisticRegression(C=1 / p, solver="newton-cg", tol=1e-12, max_iter=10_000)
+    oracle.fit(scale.transform(train), event)
+
+    found = ridge_logistic(train, event, test)
+
+    # Both stop when a step is below about 1e-9 of the log odds.
+    np.testing.assert_allclose(found, oracle.decision_function(scale.transform(test)), atol=1e-6)
+
+
+def test_a_flat_or_empty_column_says_nothing():
+    train, event, test = data(30, 4)
+    flat = [np.column_stack([side, np.full(len(side), 7.0), np.full(len(side), np.nan)]) for side in (train, test)]
+
+    found = ridge_logistic(flat[0], event, flat[1])
+
+    # The penalty counts columns: six instead of four, as if each of the four were narrower by √(4/6).
+    scale = StandardScaler().fit(train)
+    oracle = LogisticRegression(C=1 / 6, solver="newton-cg", tol=1e-12, max_iter=10_000)
+    oracle.fit(scale.transform(train), event)
+    np.testing.assert_allclose(found, oracle.decision_function(scale.transform(test)), atol=1e-6)
+
+
+def test_a_missing_value_takes_the_median_of_training():
+    train, event, test = data(31, 3)
+    holes = train.copy(), test.copy()
+    holes[0][4, 1] = holes[1][2, 1] = np.nan
+    median = np.median(np.delete(train[:, 1], 4))
+    filled = train.copy(), test.copy()
+    filled[0][4, 1] = filled[1][2, 1] = median
+
+    found = ridge_logistic(holes[0], event, holes[1])
+
+    np.testing.assert_allclose(found, ridge_logistic(filled[0], event, filled[1]), rtol=1e-12)
+
+
+def test_the_auc_is_the_mean_over_folds_and_a_fold_of_one_class_is_passed_over():
+    cohort = make_cohort(60, seed=3)
+    inputs = cohort.clinical(["age"]).assign(lines=cohort.clinical(["lines_ge2"])["lines_ge2"]).astype(float)
+    event = cohort.events("response")
+    ids = np.array(cohort.ids)
+    splits = list(StratifiedKFold(4).split(ids, event))
+    folds = [Fold(str(k), "", tuple(ids[train]), tuple(ids[test])) for k, (train, test) in enumerate(splits)]
+    lone = Fold("lone", "", tuple(ids[1:]), (str(ids[0]),))
+
+    found = ridge_auc(inputs, (), cohort, "response", [*folds, lone])
+
+    areas = []
+    for train, test in splits:
+        scale = StandardScaler().fit(inputs.iloc[train])
+        model = LogisticRegression(C=1 / 2, tol=1e-10).fit(scale.transform(inputs.iloc[train]), event[train])
+        areas.append(roc_auc_score(event[test], model.decision_function(scale.transform(inputs.iloc[test]))))
+    assert found == pytest.approx(np.mean(areas))
+
+
+def test_clinical_columns_enter_as_numbers_made_in_the_fold():
+    cohort = make_cohort(60, seed=3)
+    ids = tuple(cohort.ids)
+    fold = [Fold("1", "", ids[:40], ids[40:])]
+    numbers = pd.get_dummies(cohort.clinical(["subtype"]))[["subtype_TNBC"]].astype(float)
+    inputs = cohort.clinical(["age"]).astype(float)
+
+    found = ridge_auc(inputs, ("subtype",), cohort, "response", fold)
+
+    assert found == ridge_auc(inputs.join(numbers), (), cohort, "response", fold)
+
+
+def test_folds_without_both_classes_are_told():
+    cohort = make_cohort(12, seed=3)
+
+    with pytest.raises(ValueError, match="no fold has patients with and without the event on both sides"):
+        ridge_auc(None, ("age",), cohort, "response", [Fold("1", "", tuple(cohort.ids[1:]), ("P000",))])
