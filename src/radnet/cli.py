@@ -189,12 +189,13 @@ def _evaluate(overrides: Sequence[str]) -> int:
 
 def _tell(messages: Sequence[Mapping[str, str]]) -> int:
     """Print the messages of an assessment on stderr, all warnings, and last all failures; return the exit code."""
-    from radnet.tables import printable
+    from radnet.tables import is_control, printable
 
     def told(one: Mapping[str, str]) -> str:
         where = " · ".join(one[key] for key in ("endpoint", "model", "partition") if one[key])
         return printable(f"{where}: {one['message']}")
 
+    messages = sorted(messages, key=lambda one: is_control(one["model"]))  # stable: of controls last
     failed = [told(one) for one in messages if one["severity"] == "failed"]
     warnings = [told(one) for one in messages if one["severity"] == "warning"]
     notes = [told(one) for one in messages if one["severity"] not in ("failed", "warning")]

@@ -20,15 +20,17 @@ from radnet.evaluation.assessment.settings import EvaluationSettings
 from radnet.evaluation.lesion_weights import lesion_weights
 from radnet.evaluation.sample_size_table import sample_size_table
 from radnet.files import file_hash, write_atomically, write_json
+from radnet.report.claims import claims
 from radnet.report.html import write_report
 from radnet.report.leak import leaks_in
 from radnet.report.look import MEASURE_LABELS
-from radnet.report.reading import discrimination, refitted, typed
+from radnet.report.reading import discrimination, read_evaluation, refitted, typed
 from radnet.run_description import describe_run, parameters
 from radnet.tables import (
     METRIC_COLUMNS,
     Contradiction,
     contradictions,
+    is_control,
     read_lesion_predictions,
     read_predictions,
     read_table,
@@ -126,10 +128,13 @@ def _failure(one: Contradiction, level: str = "") -> dict[str, str]:
 def headline(output: Path, assessment: Assessment) -> list[str]:
     """Return one line per model and partition: discrimination with its interval, held-out first, then planted AUCs.
 
+    Controls have a line in the partition that counts most, and one that says by how much each model beats volume alone.
     Cut-offs fitted anew on the patients they judge, as ``allow_refit_cutoff`` lets them be, are told of in a line.
     """
     order = {"held_out": 0, "out_of_fold": 1, "apparent": 2}
     table = discrimination(typed(assessment.metrics))
+    counts_most = min(table["partition"], key=lambda partition: order.get(partition, 3), default="")
+    table = table[~table["model"].map(is_control).astype(bool) | (table["partition"] == counts_most)]
     lines = []
     for row in table.sort_values("partition", key=lambda column: column.map(order), kind="stable").itertuples():
         name = MEASURE_LABELS[row.metric]
@@ -138,6 +143,10 @@ def headline(output: Path, assessment: Assessment) -> list[str]:
             f"{row.endpoint} · {row.model} · {row.partition}: {name} {row.estimate:.3f} ({interval}), "
             f"{row.n_event:.0f} of {row.n:.0f} with the event [{row.method}]"
         )
+    if table["model"].map(is_control).any():
+        evaluation = read_evaluation(output)
+        told = [claim for endpoint in dict.fromkeys(table["endpoint"]) for claim in claims(evaluation, endpoint)]
+        lines += [f"{claim.text}: {claim.detail}" for claim in told if claim.holds is not None]
     about = json.loads((output / "evaluation.json").read_text(encoding="utf-8"))
     if refitted(about):
         rule = about["evaluation"]["cutoff"]

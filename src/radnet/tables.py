@@ -212,6 +212,11 @@ def read_lesion_predictions(path: Path) -> pd.DataFrame:
     )
 
 
+def is_control(model: str) -> bool:
+    """Whether a model is a control: one that a signature must beat, or one that should know nothing."""
+    return model.startswith("control_")
+
+
 def horizon_of(column: str) -> float:
     """Return the time t of a column ``probability_<t>``; NaN for any other.
 

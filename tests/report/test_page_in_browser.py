@@ -345,13 +345,16 @@ def test_a_table_is_saved_as_it_is_shown(page):
     assert saved["p-value"].tolist() == ["0.200", ""]
 
 
-def test_figures_are_drawn_when_they_come_near(page):
-    drawn = "return document.querySelectorAll('.plot .main-svg').length"
-    assert page.execute_script(drawn) == 0
+def test_every_figure_is_drawn_without_a_scroll(page):
+    left = "return [...document.querySelectorAll('.plot')].filter((one) => !one.querySelector('.main-svg')).length"
 
-    page.execute_script("document.querySelector('.plot').scrollIntoView()")
+    WebDriverWait(page, 60).until(lambda _: page.execute_script(left) == 0)
 
-    WebDriverWait(page, 20).until(lambda _: page.execute_script(drawn) > 0)
+
+def test_closed_parts_open_for_print(page):
+    page.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+
+    assert page.execute_script("return document.querySelectorAll('details:not([open])').length") == 0
 
 
 def test_nothing_fails_and_nothing_is_fetched(page, folder):

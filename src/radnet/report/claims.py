@@ -12,12 +12,12 @@ from radnet.report.reading import (
     Evaluation,
     comparisons,
     discrimination,
-    is_control,
     over_all_follow_up,
     overall,
     preferred,
 )
 from radnet.report.text import MISSING, Table, decimal, interval_text, p_text, with_interval
+from radnet.tables import is_control
 
 _RIVALS = {"control_volume": "volume alone", "control_clinical": "clinical variables alone"}
 _SIDE_BY_SIDE = {

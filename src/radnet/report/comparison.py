@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from radnet.report.look import MEASURE_LABELS, PARTITION_LABELS, in_order
-from radnet.report.reading import Evaluation, comparisons, is_control, over_all_follow_up, preferred
+from radnet.report.reading import Evaluation, comparisons, over_all_follow_up, preferred
 from radnet.report.text import MISSING, Table, count, p_text, percent, with_interval
+from radnet.tables import is_control
 
 
 def comparison_matrices(evaluation: Evaluation) -> list[Table]:

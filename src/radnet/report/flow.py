@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from radnet.report.look import PARTITION_LABELS, in_order
-from radnet.report.reading import Evaluation, discrimination, is_control
+from radnet.report.reading import Evaluation, discrimination
 from radnet.report.text import count
+from radnet.tables import is_control
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ import pandas as pd
 
 from radnet.report.claims import Claim, claims, side_by_side
 from radnet.report.look import MEASURE_LABELS, PARTITION_LABELS, in_order
-from radnet.report.reading import Evaluation, discrimination, is_control
+from radnet.report.reading import Evaluation, discrimination
 from radnet.report.text import Table, decimal, interval_text
+from radnet.tables import is_control
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from radnet.report.reading import typed
 
 KIND_LABELS = {"branch": "Branches", "group": "Groups of features", "feature": "Features"}
 MOST_OF_A_KIND = 15
+_METHODS = {"permutation": "AUC lost when permuted", "coefficient_per_sd": "Log odds per SD"}
 
 
 def shown_importance(importance: pd.DataFrame) -> Iterator[tuple[tuple[str, str, str], list[tuple[str, pd.DataFrame]]]]:
@@ -39,10 +40,13 @@ def kind_label(kind: str, shown: int, all_of_kind: int) -> str:
 def method_words(importance: pd.DataFrame) -> str:
     """Name the axis by the one method of a table."""
     methods = set(importance.get("method", pd.Series(dtype=str))) - {""}
-    return f"Importance\n({methods.pop()})" if len(methods) == 1 else "Importance"
+    return _METHODS.get(methods.pop(), "Importance") if len(methods) == 1 else "Importance"
 
 
 def _largest(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
     of_kind = rows[rows["kind"] == kind]
-    ordered = of_kind.loc[of_kind["importance"].abs().sort_values(ascending=False, kind="stable").index]
+    size = of_kind["importance"]
+    if (of_kind.get("method", pd.Series(dtype=str)) != "permutation").any():  # a coefficient matters whatever its sign
+        size = size.abs()
+    ordered = of_kind.loc[size.sort_values(ascending=False, kind="stable").index]
     return ordered.head(MOST_OF_A_KIND).assign(of_kind=len(of_kind))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from radnet.report.reading import is_control
+from radnet.tables import is_control
 
 Dash = Literal["solid", "dashed", "dashdot", "dotted"]
 

@@ -1,13 +1,16 @@
 "use strict";
 
-// Figures: a report may hold a hundred panels; each is drawn when it comes near, and what draws them is read at the first.
+// Figures: a report may hold a hundred panels; each is drawn when it comes near, or when there is nothing else to do, and
+// what draws them is read at the first.
 const settings = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
 function readPlotly() {
   const script = document.createElement("script");
   script.textContent = document.getElementById("plotly").textContent;
   document.head.append(script);
 }
+const waiting = new Set(document.querySelectorAll(".plot"));
 function draw(plot) {
+  if (!waiting.delete(plot)) { return; }
   if (!window.Plotly) { readPlotly(); }
   const spec = JSON.parse(plot.nextElementSibling.textContent);
   Plotly.newPlot(plot, spec.data, spec.layout, settings);
@@ -17,7 +20,14 @@ const near = new IntersectionObserver((entries) => {
     if (entry.isIntersecting) { near.unobserve(entry.target); draw(entry.target); }
   }
 }, { rootMargin: "600px" });
-document.querySelectorAll(".plot").forEach((plot) => near.observe(plot));
+waiting.forEach((plot) => near.observe(plot));
+const whenIdle = window.requestIdleCallback ?? ((work) => setTimeout(work, 50));
+function drawNext() {
+  const [plot] = waiting;
+  if (plot) { draw(plot); whenIdle(drawNext); }
+}
+addEventListener("load", () => whenIdle(drawNext));
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => { one.open = true; }));
 
 // Downloads: some browsers refuse to save a data URI of more than 2 MB, but never a blob.
 function asBlob(bytes) { return URL.createObjectURL(new Blob([bytes], { type: "text/csv" })); }

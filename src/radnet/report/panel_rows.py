@@ -8,7 +8,7 @@ import pandas as pd
 
 from radnet.report.figures.hand import rows_of_panels
 from radnet.report.look import in_order
-from radnet.report.reading import is_control
+from radnet.tables import is_control
 
 
 class Place(NamedTuple):

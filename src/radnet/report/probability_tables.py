@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from radnet.report.look import PARTITION_LABELS, in_order
-from radnet.report.reading import Evaluation, is_control, overall, preferred
+from radnet.report.reading import Evaluation, overall, preferred
 from radnet.report.text import MISSING, Table, count, decimal, p_text, with_interval
+from radnet.tables import is_control
 
 _CALIBRATION = {
     "brier": "Brier (CI)",

@@ -190,11 +190,6 @@ def overall_numbers(metrics: pd.DataFrame) -> dict[tuple[str, str, str, str, str
     return {(row.endpoint, row.model, row.partition, row.metric, row.group): row for row in rows}
 
 
-def is_control(model: str) -> bool:
-    """Whether a model is a control: one that a signature must beat, or one that should know nothing."""
-    return model.startswith("control_")
-
-
 def _whole(metrics: pd.DataFrame) -> pd.Series:
     return (metrics["subgroup"] == "") & metrics["level"].isin(["", "patient"])
 

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from radnet.report.look import PARTITION_LABELS, in_order
-from radnet.report.reading import Evaluation, is_control, over_all_follow_up, overall
+from radnet.report.reading import Evaluation, over_all_follow_up, overall
+from radnet.tables import is_control
 
 _KEYS = ["endpoint", "model", "partition"]
 

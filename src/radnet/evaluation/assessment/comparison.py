@@ -20,12 +20,17 @@ from radnet.evaluation.discrimination import (
     delong,
 )
 from radnet.evaluation.survival.concordance import Concordance, compare_concordance, harrell, uno
+from radnet.tables import is_control
 
 _OF_VERSUS = "_versus"
+_UNCHANGED, _CHANGED = "control_same_patients", ("control_shuffled_voxels", "control_random_region")
 
 
 def compare_models(samples: dict[str, Sample], settings: EvaluationSettings) -> None:
     """Compare every pair of one partition's models, or each with ``settings.versus``.
+
+    Controls are compared with models and not with each other, except those of changed images with
+    ``control_same_patients``, which read the same patients' unchanged ones.
 
     Differences are those of a model minus ``versus``: between frozen models on the patients both judge or, where they
     share none, on those of each; between models of folds within the folds they share.
@@ -34,8 +39,13 @@ def compare_models(samples: dict[str, Sample], settings: EvaluationSettings) -> 
         samples: Model to its patients, all of one endpoint and partition.
         settings: What is asked.
     """
-    names = list(samples)
-    pairs = [(name, versus) for place, name in enumerate(names) for versus in names[place + 1 :]]
+    names = sorted(samples, key=is_control)  # a stable sort: differences are of a model minus its control
+    pairs = [
+        (name, versus)
+        for place, name in enumerate(names)
+        for versus in names[place + 1 :]
+        if not is_control(name) or (name == _UNCHANGED and versus in _CHANGED)
+    ]
     if settings.versus is not None:
         pairs = [(name, settings.versus) for name in names if settings.versus in samples and name != settings.versus]
         for name in names if settings.versus not in samples else []:

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 
 from radnet.report.checklist.items import Finding
-from radnet.report.reading import Evaluation, discrimination, is_control, of_patients
+from radnet.report.reading import Evaluation, discrimination, of_patients
 from radnet.report.text import with_interval
-from radnet.tables import read_table
+from radnet.tables import is_control, read_table
 
 _OF_THE_MACHINE = ("accelerator", "threads", "checkpoint_every_s")
 

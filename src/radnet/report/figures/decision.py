@@ -11,7 +11,8 @@ from radnet.report.decision import IMPACT_LABELS, impact_bands, net_benefit_rang
 from radnet.report.figures.hand import in_hand, need_rows, note_below, panels_of_one_size, short, title_of
 from radnet.report.look import COLOURS, GREY, MOST, curve_style
 from radnet.report.panel_rows import drawn, grid, size
-from radnet.report.reading import is_control, of_all_centres, typed
+from radnet.report.reading import of_all_centres, typed
+from radnet.tables import is_control
 
 _MOST_BANDS = 2
 _LEGEND: dict[str, Any] = {"loc": "upper left", "borderaxespad": 0, "borderpad": 0, "handlelength": 2.2}

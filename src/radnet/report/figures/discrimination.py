@@ -12,8 +12,9 @@ from matplotlib.lines import Line2D
 
 from radnet.report.figures.hand import in_hand, need_rows, note_below, panels_of_one_size, short, title_of
 from radnet.report.look import FAINT, GREY, MOST, Dash, curve_style, in_order
-from radnet.report.reading import is_control, of_all_centres, overall_numbers, typed
+from radnet.report.reading import of_all_centres, overall_numbers, typed
 from radnet.report.text import MISSING, with_interval
+from radnet.tables import is_control
 
 _Numbers = dict[str, Any]  # by model: its row of the metrics, or None
 
@@ -114,7 +115,9 @@ def _curves(points: pd.DataFrame, metrics: pd.DataFrame, level: float, kind: _Ki
 
 def _draw(axes: Axes, curves: pd.DataFrame, look: tuple[str, Dash], kind: _Kind) -> None:
     colour, dash = look
-    width = 0.9 if is_control(str(curves["model"].iloc[0])) else 1.5
+    control = is_control(str(curves["model"].iloc[0]))
+    curves = curves[curves["fold"].isin(["", "mean"])] if control else curves
+    width = 0.9 if control else 1.5
     names, rising = kind.order
     for (fold, _), curve in curves.groupby(["fold", "repeat"], sort=False):
         points = curve.sort_values(names, ascending=rising, kind="stable")

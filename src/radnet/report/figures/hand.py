@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from radnet.files import write_atomically
 from radnet.report.look import GREY, MOST, PARTITION_LABELS
-from radnet.report.reading import is_control
+from radnet.tables import is_control
 
 HAND: dict[str, Any] = {
     "font.family": "DejaVu Sans",

@@ -38,7 +38,7 @@ def importance_figure(importance: pd.DataFrame) -> Figure:
             _bars(axes, at + 1, rows, colour)
             at += len(rows) + 1
         axes.axvline(0, color=GREY, linewidth=0.7)
-        axes.set(ylim=(most - 0.5, -0.5), yticks=[], xlabel=method_words(importance))
+        axes.set(ylim=(most - 0.5, -0.5), yticks=[], xlabel=method_words(pd.concat([rows for _, rows in kinds])))
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.spines["left"].set_visible(False)
         axes.set_title(title_of(*place) if any(place) else "", loc="left", x=(0.04 - _LEFT) / _WIDTH)

@@ -10,7 +10,7 @@ from radnet.report.decision import IMPACT_LABELS, impact_bands, net_benefit_rang
 from radnet.report.look import COLOURS, GREY, curve_style
 from radnet.report.panel_rows import grid, whole
 from radnet.report.plots.panel import PLOTLY_DASHES, Plot, faint, inert, panel_label, spec
-from radnet.report.reading import is_control
+from radnet.tables import is_control
 
 _THRESHOLDS = {"title": {"text": "Threshold probability"}, "range": [0, 1], "dtick": 0.2}
 _LEGEND = {"orientation": "v", "x": 0, "y": -0.2, "yanchor": "top"}

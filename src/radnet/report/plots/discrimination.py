@@ -9,8 +9,9 @@ import plotly.graph_objects as go
 
 from radnet.report.look import FAINT, MOST, Dash, curve_style
 from radnet.report.plots.panel import PLOTLY_DASHES, Plot, inert, panels, spec
-from radnet.report.reading import is_control, of_all_centres, overall_numbers
+from radnet.report.reading import of_all_centres, overall_numbers
 from radnet.report.text import MISSING, with_interval
+from radnet.tables import is_control
 
 _SQUARE = {"range": [-0.01, 1.01], "dtick": 0.2}
 
@@ -67,6 +68,8 @@ def _plots(
         traces = list(drawn_first)
         for place, model in enumerate(models):
             for (fold, _), curve in rows[rows["model"] == model].groupby(["fold", "repeat"], sort=False):
+                if is_control(model) and fold not in ("", "mean"):
+                    continue
                 look = _look(model, looks[model], known[model], bold=fold in ("", "mean"))
                 waits: dict[str, Any] = {"visible": "legendonly"} if place >= MOST else {}
                 drawn = dict(curve_of(curve))

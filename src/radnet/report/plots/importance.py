@@ -40,7 +40,7 @@ def importance_plots(importance: pd.DataFrame) -> list[Plot]:
                 "ticks": "",
                 "showgrid": False,
             }
-            words = inert(method_words(importance).replace("\n", " "))
+            words = inert(method_words(rows))
             layout = {"xaxis": {"title": {"text": words}}, "yaxis": axis, "height": 90 + 24 * len(rows)}
             heading = kind_label(kind, len(rows), int(rows["of_kind"].iloc[0]))
             names = [endpoint, model, PARTITION_LABELS.get(partition, partition), heading]

@@ -11,8 +11,8 @@ import plotly.graph_objects as go
 
 from radnet.report.look import PARTITION_LABELS, in_order
 from radnet.report.panel_rows import Place
-from radnet.report.reading import is_control
 from radnet.report.text import Table
+from radnet.tables import is_control
 
 PLOTLY_DASHES = {"solid": "solid", "dashed": "dash", "dashdot": "dashdot", "dotted": "dot"}
 
