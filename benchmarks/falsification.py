@@ -1,6 +1,6 @@
 """Do the controls say what is true of simulated cohorts? Where volume, the centre or nothing carries the outcome.
 
-usage: python benchmarks/falsification.py [--seeds 1 2 3] [--null 50] [--kinds signal volume centre null]
+usage: python benchmarks/falsification.py [--seeds 1 2 3] [--null 50] [--kinds signal volume centre nothing]
            [--work FOLDER] [--out FILE.csv]
 
 Per seed a run of zhao_mlp on the `multicentre` preset, with smaller lesions and two at most (120 patients learn, 200
@@ -57,7 +57,7 @@ RESPONSE = Endpoint("response", "response")
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
 parser.add_argument("--null", type=int, default=50, help="cohorts without any effect")
-parser.add_argument("--kinds", nargs="+", choices=[*KINDS, "null"], default=[*KINDS, "null"])
+parser.add_argument("--kinds", nargs="+", choices=[*KINDS, "nothing"], default=[*KINDS, "nothing"])
 parser.add_argument("--work", type=Path, default=Path(".cache/falsification"))
 parser.add_argument("--out", type=Path, default=Path("benchmarks/results/falsification.csv"))
 
@@ -126,7 +126,7 @@ def without(seed: int, work: Path) -> dict:
     with threadpool_limits(1):
         test = permutation_test(cohort, "response", auc, permutations=99, seed=seed)
     seconds = round(time.perf_counter() - start, 1)
-    found = {"kind": "null", "seed": seed, "auc_ridge": test.observed, "auc_permuted": np.mean(test.null)}
+    found = {"kind": "nothing", "seed": seed, "auc_ridge": test.observed, "auc_permuted": np.mean(test.null)}
     return {**found, "permutation_p": test.p_value, "seconds": seconds}
 
 
@@ -134,17 +134,17 @@ if __name__ == "__main__":
     options = parser.parse_args()
     found = []
     for kind in options.kinds:
-        for seed in options.seeds if kind != "null" else range(1, options.null + 1):
-            found.append(without(seed, options.work) if kind == "null" else with_effect(kind, seed, options.work))
+        for seed in options.seeds if kind != "nothing" else range(1, options.null + 1):
+            found.append(without(seed, options.work) if kind == "nothing" else with_effect(kind, seed, options.work))
             print(found[-1], flush=True)
     table = pd.DataFrame(found)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(options.out, index=False, float_format="%.4f")
     for kind, part in table.groupby("kind", sort=False):
-        if kind == "null":
+        if kind == "nothing":
             test = kstest(part["permutation_p"], "uniform")
             low = (part["permutation_p"] <= 0.05).mean()
-            print(f"null: {len(part)} cohorts, {low:.0%} with p ≤ 0.05, Kolmogorov-Smirnov p {test.pvalue:.3f}")
+            print(f"nothing: {len(part)} cohorts, {low:.0%} with p ≤ 0.05, Kolmogorov-Smirnov p {test.pvalue:.3f}")
         else:
             flagged = part["suspicious"].str.contains("centre").sum()
             print(f"{kind}: beats volume in {part['beats_volume'].sum()} of {len(part)}; centre flagged in {flagged}")

@@ -30,7 +30,7 @@ from radnet.falsification.judging import Design, kept_under, mean_auc
 from radnet.falsification.leaks import leak_checks
 from radnet.falsification.refute import Inputs, Refutation, refute
 from radnet.falsification.settings import FalsificationSettings
-from radnet.falsification.voxels import measured_in_all, voxel_controls
+from radnet.falsification.voxels import sample_of_patients, voxel_controls
 from radnet.files import file_hash, write_atomically, write_json
 from radnet.predictors.base import History, Prediction, Predictor, measured_lesions
 from radnet.predictors.folder import save_model
@@ -302,12 +302,19 @@ def _falsify(
         )
         return mean_auc(again.judge(permuted), permuted)
 
+    changed = None
+    if regions and settings.voxels:
+        wanted = settings.voxels["patients"]
+        drawn = sample_of_patients(development, wanted, config.seed, endpoint)
+        if len(judged):
+            drawn += sample_of_patients(judged, max(wanted // 2, 1), config.seed, endpoint)
+        changed = _changed_images(config, cohort.select(drawn), endpoint)
     inputs = Inputs(
         cohort,
         regions,
         config.model.get("aggregate") or "mean",
         tuple(config.model.get("clinical") or ()),
-        _changed_images(config, settings.voxels["patients"], cohort, endpoint) if regions and settings.voxels else None,
+        changed,
     )
     design = Design(endpoint, Cohort(development.patients), tuple(judged.ids), model.folds, model.rule, run.once)
     found = refute(settings, design, inputs, model_auc, config.seed, progress)
@@ -317,25 +324,22 @@ def _falsify(
     return found
 
 
-def _changed_images(
-    config: DictConfig, patients: int, cohort: Cohort, endpoint: str
-) -> Callable[[], Mapping[str, FeatureTable]]:
-    """Return what measures the lesions of some patients again, on changed images."""
+def _changed_images(config: DictConfig, cohort: Cohort, endpoint: str) -> Callable[[], Mapping[str, FeatureTable]]:
+    """Return what measures the lesions of these patients again, on changed images."""
 
     def measured() -> Mapping[str, FeatureTable]:
         with progress("Measuring controls") as show:
-            tables = voxel_controls(
+            return voxel_controls(
                 cohort,
                 build(config.radiomics),
                 engine=config.engine,
                 workers=config.workers or os.cpu_count() or 1,
                 cache=Path(config.cache) / "features",
-                sample=patients,
+                sample=len(cohort),
                 seed=config.seed,
                 endpoint=endpoint,
                 progress=show,
             )
-        return measured_in_all(tables)
 
     return measured
 

@@ -6,7 +6,7 @@ from cohorts import make_cohort
 from radnet.cohort import Cohort, FeatureTable
 from radnet.falsification.baselines import (
     clinical_control,
-    image_controls,
+    image_control,
     random_features_control,
     random_signature,
     volume_control,
@@ -14,24 +14,27 @@ from radnet.falsification.baselines import (
 from radnet.predictors.base import lesion_features
 
 
-def test_the_volume_control_reads_the_logarithm_of_all_lesions_together_and_nothing_else(cohort):
+def test_the_volume_control_reads_the_logarithms_of_total_and_mean_volume_and_nothing_else(cohort):
     control = volume_control(cohort)
 
     rows = cohort.features.rows
-    expected = [np.log(rows.loc[rows["patient_id"] == one, "original_shape_VoxelVolume"].sum()) for one in cohort.ids]
-    assert control.cohort.features.names == ["log_volume"]
-    np.testing.assert_allclose(control.cohort.features.rows["log_volume"], expected, rtol=1e-12)
+    volumes = [rows.loc[rows["patient_id"] == one, "original_shape_VoxelVolume"].to_numpy() for one in cohort.ids]
+    expected = [[np.log(one.sum()), np.log(one.sum() / one.size)] for one in volumes]
+    assert control.cohort.features.names == ["log_volume_total", "log_volume_mean"]
+    np.testing.assert_allclose(control.cohort.features.rows[control.cohort.features.names], expected, rtol=1e-12)
     assert control.clinical == ()
     assert control.lesions == len(rows)
 
 
-def test_volume_scores_rise_or_fall_with_volume(cohort):
+def test_volume_scores_are_a_line_in_the_two_logarithms(cohort):
     control = volume_control(cohort)
 
     score = control.predictor("response").fit(control.cohort).predict(control.cohort).patients["score"]
 
-    volume = control.cohort.features.rows.set_index("patient_id")["log_volume"]
-    assert abs(score.corr(volume.loc[score.index])) == pytest.approx(1.0)
+    table = control.cohort.features.rows.set_index("patient_id").loc[score.index, control.cohort.features.names]
+    inputs = np.column_stack([table, np.ones(len(table))])
+    line, *_ = np.linalg.lstsq(inputs, score.to_numpy(), rcond=None)
+    np.testing.assert_allclose(inputs @ line, score, atol=1e-9)
 
 
 def test_features_without_a_volume_are_told(cohort):
@@ -79,22 +82,25 @@ def test_random_features_are_those_of_the_model_pooled_over_lesions(cohort):
     pd.testing.assert_frame_equal(table, inputs[names], check_names=False)
 
 
-def test_image_controls_are_of_the_patients_measured_on_every_kind_of_image():
+def test_an_image_control_is_of_the_patients_with_a_measured_lesion():
     cohort = make_cohort(20, seed=1)
-    shuffled = cohort.features.of(cohort.ids[:12])
-    moved = cohort.features.of(cohort.ids[4:16])
+    rows = cohort.features.of(cohort.ids[4:16]).rows.copy()
+    lost = rows["patient_id"].isin(cohort.ids[4:8])
+    rows.loc[lost, cohort.features.names] = np.nan
+    rows.loc[lost, "status"] = "no other place in the image"
 
-    controls = image_controls(
-        cohort, {"control_shuffled_voxels": shuffled, "control_random_region": moved}, ("lesion",), "mean"
-    )
+    control = image_control("control_random_region", cohort, FeatureTable(rows), ("lesion",), "mean")
 
-    assert [one.model for one in controls] == ["control_shuffled_voxels", "control_random_region"]
-    assert [one.cohort.ids for one in controls] == [cohort.ids[4:12]] * 2
+    assert control.cohort.ids == cohort.ids[8:16]
+    expected = lesion_features(cohort.select(cohort.ids[8:16]), ("lesion",), "mean").patients
+    found = control.cohort.features.rows.set_index("patient_id")[cohort.features.names]
+    pd.testing.assert_frame_equal(found, expected, check_names=False)
 
 
-def test_image_controls_without_a_patient_in_common_are_told():
+def test_an_image_control_without_a_measured_lesion_is_told():
     cohort = make_cohort(20, seed=1)
-    tables = {"a": cohort.features.of(cohort.ids[:5]), "b": cohort.features.of(cohort.ids[5:])}
+    rows = cohort.features.rows.assign(status="no other place in the image")
+    rows[cohort.features.names] = np.nan
 
-    with pytest.raises(ValueError, match="no patient's lesions could be measured on every kind of image"):
-        image_controls(cohort, tables, ("lesion",), "mean")
+    with pytest.raises(ValueError, match="no lesion could be measured: no other place in the image"):
+        image_control("control_random_region", cohort, FeatureTable(rows), ("lesion",), "mean")

@@ -7,7 +7,7 @@ from cohorts import make_cohort
 from radnet.cohort import Cohort
 from radnet.data.split import stratified_folds
 from radnet.evaluation.cutoff import youden
-from radnet.falsification.baselines import image_controls, volume_control
+from radnet.falsification.baselines import image_control, volume_control
 from radnet.falsification.judging import Design, judge_control
 from radnet.predictors.nested import always
 
@@ -26,7 +26,7 @@ def cohort():
 
 def test_a_control_of_some_patients_keeps_the_folds_of_all(cohort):
     sample = cohort.ids[::2]
-    (control,) = image_controls(cohort, {"control_random_region": cohort.features.of(sample)}, ("lesion",), "mean")
+    control = image_control("control_random_region", cohort, cohort.features.of(sample), ("lesion",), "mean")
 
     found = list(judge_control(control, design(cohort)))
 
@@ -60,7 +60,7 @@ def test_a_control_learns_nothing_from_those_it_judges(cohort):
 def test_a_sample_without_a_usable_fold_is_told(cohort):
     event = cohort.events("response")
     none = [one for one, happened in zip(cohort.ids, event, strict=True) if not happened]
-    (control,) = image_controls(cohort, {"control_random_region": cohort.features.of(none)}, ("lesion",), "mean")
+    control = image_control("control_random_region", cohort, cohort.features.of(none), ("lesion",), "mean")
 
     with pytest.raises(ValueError, match="leave no fold that has both classes to learn from"):
         list(judge_control(control, design(cohort)))

@@ -72,8 +72,9 @@ def test_falsification_json_says_what_was_run_and_what_was_not(finished):
     assert len(record["permutation"]["null"]) == 9
     assert record["permutation"]["p_value"] * 10 == pytest.approx(round(record["permutation"]["p_value"] * 10))
     assert len(record["random_signatures"]["auc"]) == 5
-    (absent,) = record["not_run"]
-    assert "no lesion of the cohort has an image" in absent["why"]
+    absent = {one["model"]: one["why"] for one in record["not_run"]}
+    assert set(absent) == {"control_same_patients", "control_shuffled_voxels", "control_random_region"}
+    assert all("no lesion of the cohort has an image" in why for why in absent.values())
 
 
 def test_the_models_own_permutations_start_from_what_the_run_has_judged(cohort_folder, tmp_path, monkeypatch):

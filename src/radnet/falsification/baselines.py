@@ -1,6 +1,6 @@
 """Models that a finding must beat: of volume alone, of clinical variables alone, of features drawn at random."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +55,10 @@ def patient_features(table: pd.DataFrame) -> FeatureTable:
 
 
 def volume_control(cohort: Cohort) -> Control:
-    """Return logistic regression on the logarithm of the volume of all of a patient's measured lesions together.
+    """Return logistic regression on the logarithms of the total and of the mean volume of a patient's measured lesions.
+
+    Both, since either alone is too weak a rival: where the size of each lesion tells the outcome, a total is blurred by
+    the number of lesions, and any model that pools sizes otherwise would seem to beat volume.
 
     Raises:
         ValueError: If the features have no volume.
@@ -64,12 +67,13 @@ def volume_control(cohort: Cohort) -> Control:
     if table is None or "lesion" not in table.regions or VOLUME not in table.names:
         raise ValueError(f"the features hold no volume ({VOLUME} of the lesion)")
     volume = measured_lesions(cohort, ("lesion",))[VOLUME].dropna()
-    total = volume.groupby(level="patient_id", sort=False).sum()
-    if absent := [one for one in cohort.ids if one not in total.index or not total[one] > 0]:
+    by_patient = volume.groupby(level="patient_id", sort=False)
+    sizes = pd.DataFrame({"total": by_patient.sum(), "mean": by_patient.mean()})
+    if absent := [one for one in cohort.ids if one not in sizes.index or not sizes["total"][one] > 0]:
         raise ValueError(f"no lesion of {len(absent)} patients has a volume, such as {absent[0]}")
-    logarithm = np.log(total.loc[cohort.ids]).rename("log_volume").to_frame()
-    what = "logistic regression on the logarithm of the total volume of a patient's lesions, and nothing else"
-    return Control("control_volume", what, cohort.with_features(patient_features(logarithm)), lesions=len(volume))
+    logarithms = np.log(sizes.loc[cohort.ids]).add_prefix("log_volume_")
+    what = "logistic regression on the total and the mean volume of a patient's lesions (logarithms), and nothing else"
+    return Control("control_volume", what, cohort.with_features(patient_features(logarithms)), lesions=len(volume))
 
 
 def clinical_control(cohort: Cohort, columns: Sequence[str]) -> Control:
@@ -115,39 +119,27 @@ def random_features_control(cohort: Cohort, inputs: pd.DataFrame, size: int, see
     return Control("control_random_features", what, cohort.with_features(features), lesions=_lesions(cohort))
 
 
-def image_controls(
-    cohort: Cohort, measured: Mapping[str, FeatureTable], regions: Sequence[str], aggregate: Aggregate
-) -> list[Control]:
-    """Return ridge logistic regression on features measured on changed images, each on the same patients.
+def image_control(
+    name: str, cohort: Cohort, measured: FeatureTable, regions: Sequence[str], aggregate: Aggregate
+) -> Control:
+    """Return ridge logistic regression on features measured on changed images.
 
     Args:
+        name: The control's, of ``IMAGE_CONTROLS``.
         cohort: All patients.
-        measured: Features of lesions by the control's name; patients not measured in every one are left out of all.
+        measured: Features of the lesions of some; patients without a measured lesion are left out.
         regions: Regions whose features enter.
         aggregate: Rule that pools lesions.
+
+    Raises:
+        ValueError: If no lesion was measured.
     """
-    pools = {}
-    for name, table in measured.items():
-        there = set(table.rows["patient_id"])
-        part = Cohort(cohort.select(there).patients, table)
-        if not there:
-            raise ValueError("no lesion could be measured on every kind of image")
-        lesions = measured_lesions(part, regions)
-        part = part.select(lesions.index.get_level_values("patient_id").unique())
-        pools[name] = lesion_features(part, regions, aggregate).patients, len(lesions)
-    shared = set.intersection(*(set(table.index) for table, _ in pools.values()))
-    if not shared:
-        raise ValueError("no patient's lesions could be measured on every kind of image")
-    sample = Cohort(cohort.select(shared).patients)
-    return [
-        Control(
-            name,
-            IMAGE_CONTROLS.get(name, name),
-            sample.with_features(patient_features(table.loc[sample.ids])),
-            lesions=lesions,
-        )
-        for name, (table, lesions) in pools.items()
-    ]
+    lesions = measured_lesions(cohort.with_features(measured), regions)
+    if lesions.empty:
+        raise ValueError(f"no lesion could be measured: {', '.join(sorted(set(measured.rows['status']))[:3])}")
+    sample = cohort.select(lesions.index.get_level_values("patient_id").unique()).with_features(measured)
+    features = patient_features(lesion_features(sample, regions, aggregate).patients)
+    return Control(name, IMAGE_CONTROLS[name], sample.with_features(features), lesions=len(lesions))
 
 
 IMAGE_CONTROLS = {

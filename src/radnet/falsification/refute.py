@@ -1,17 +1,19 @@
 """What a run does to refute itself: controls, permuted outcomes, random signatures; and what is written of them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import pandas as pd
 
 from radnet.cohort import Cohort, FeatureTable
 from radnet.falsification.baselines import (
+    IMAGE_CONTROLS,
     Control,
     clinical_control,
-    image_controls,
+    image_control,
     random_features_control,
     random_signature,
     volume_control,
@@ -89,13 +91,14 @@ def refute(
     features = inputs.features()
     for name, make in _wanted(settings, inputs, features, seed):
         try:
-            for control in make():
-                scores = [(control.model, one) for one in judge_control(control, design)]
-                found.scores += scores
-                about = {"model": control.model, "what": control.what}
-                found.record["controls"].append({**about, "patients": len(control.cohort), "lesions": control.lesions})
+            control = make()
+            scores = [(name, one) for one in judge_control(control, design)]
         except ValueError as error:
             found.lacks(name, error)
+            continue
+        found.scores += scores
+        about = {"model": name, "what": control.what}
+        found.record["controls"].append({**about, "patients": len(control.cohort), "lesions": control.lesions})
     try:
         if settings.permutations:
             with progress("Permuting outcomes") as show:
@@ -109,21 +112,24 @@ def refute(
 
 def _wanted(
     settings: FalsificationSettings, inputs: Inputs, features: pd.DataFrame | None, seed: int
-) -> Iterator[tuple[str, Callable[[], Iterable[Control]]]]:
-    yield "control_volume", lambda: [volume_control(_read(inputs))]
+) -> Iterator[tuple[str, Callable[[], Control]]]:
+    yield "control_volume", lambda: volume_control(_read(inputs))
     columns = inputs.clinical if settings.clinical is None else settings.clinical
-    yield "control_clinical", lambda: [clinical_control(inputs.cohort, columns)]
+    yield "control_clinical", lambda: clinical_control(inputs.cohort, columns)
     if features is not None:
         yield (
             "control_random_features",
-            lambda: [random_features_control(inputs.cohort, features, settings.signature_size, seed)],
+            lambda: random_features_control(inputs.cohort, features, settings.signature_size, seed),
         )
-    measure = inputs.images
-    if measure is not None:
-        yield (
-            "control_shuffled_voxels, control_random_region",
-            lambda: image_controls(inputs.cohort, measure(), inputs.regions, inputs.aggregate),
-        )
+    if inputs.images is not None:
+        measured = cache(inputs.images)
+        for name in IMAGE_CONTROLS:
+            yield (
+                name,
+                lambda name=name: image_control(  # type: ignore[misc]
+                    name, inputs.cohort, measured()[name], inputs.regions, inputs.aggregate
+                ),
+            )
 
 
 def _read(inputs: Inputs) -> Cohort:

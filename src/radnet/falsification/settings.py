@@ -18,7 +18,8 @@ class FalsificationSettings:
         random_signatures: Random signatures judged beside ``control_random_features``; 0 leaves them out.
         signature_size: Features of a random signature.
         clinical: Columns of clinical.csv for ``control_clinical``, or None for those the model takes.
-        voxels: ``patients``, of how many lesions are measured again for the image controls; None leaves these out.
+        voxels: ``patients``: of how many development patients, and of half as many held-out ones, lesions are measured
+            again for the image controls; None leaves these out.
     """
 
     permutations: int
