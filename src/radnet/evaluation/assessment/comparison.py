@@ -29,8 +29,8 @@ _UNCHANGED, _CHANGED = "control_same_patients", ("control_shuffled_voxels", "con
 def compare_models(samples: dict[str, Sample], settings: EvaluationSettings) -> None:
     """Compare every pair of one partition's models, or each with ``settings.versus``.
 
-    Controls are compared with models and not with each other, except those of changed images with
-    ``control_same_patients``, which read the same patients' unchanged ones.
+    Controls are compared with models and not with each other. Those of changed images judge some of the patients only:
+    they are compared with ``control_same_patients`` alone, which reads the unchanged images of the same.
 
     Differences are those of a model minus ``versus``: between frozen models on the patients both judge or, where they
     share none, on those of each; between models of folds within the folds they share.
@@ -44,7 +44,7 @@ def compare_models(samples: dict[str, Sample], settings: EvaluationSettings) -> 
         (name, versus)
         for place, name in enumerate(names)
         for versus in names[place + 1 :]
-        if not is_control(name) or (name == _UNCHANGED and versus in _CHANGED)
+        if (name == _UNCHANGED and versus in _CHANGED if is_control(name) else versus not in (_UNCHANGED, *_CHANGED))
     ]
     if settings.versus is not None:
         pairs = [(name, settings.versus) for name in names if settings.versus in samples and name != settings.versus]
