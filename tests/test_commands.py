@@ -310,3 +310,7 @@ def test_agreement_tells_the_icc_of_each_feature(tmp_path):
     assert table.loc[("original_shape_VoxelVolume", "ICC(2,1)"), "icc"] == pytest.approx(1)
     assert abs(table.loc[("original_firstorder_Mean", "ICC(2,1)"), "icc"]) < 0.5
     assert set(table["n"]) == {30}
+    pd.DataFrame(rows).to_csv(tmp_path / "features.csv", index=False)
+    done = radnet("agreement", "features.csv", "--out", "csv.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "csv.csv"), pd.read_csv(tmp_path / "icc.csv"))

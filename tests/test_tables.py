@@ -12,6 +12,7 @@ from radnet.tables import (
     contradictions,
     read_lesion_predictions,
     read_predictions,
+    told_apart,
     without,
 )
 
@@ -236,3 +237,17 @@ def test_a_clinical_model_has_no_lesion_rows(tmp_path):
     pd.DataFrame({column: pd.Series(dtype=object) for column in LESION_PREDICTION_COLUMNS}).to_parquet(path)
 
     assert read_lesion_predictions(path).empty
+
+
+def test_an_id_that_two_centres_use_names_its_centre_and_no_other_does():
+    table = pd.DataFrame(
+        {"centre": ["A", "B", "A", "", "B"], "patient_id": ["1", "1", "2", "1", "3"], "score": range(5)}
+    )
+
+    assert told_apart(table)["patient_id"].tolist() == ["A/1", "B/1", "2", "1", "3"]
+
+
+def test_an_event_of_true_and_false_is_read_as_pandas_writes_it(tmp_path):
+    rows = [{**GOOD, "patient_id": str(place), "event": word} for place, word in enumerate(["True", "False", ""])]
+
+    assert read_predictions(csv(tmp_path, *rows))["event"].fillna(-1).tolist() == [1, 0, -1]

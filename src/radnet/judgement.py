@@ -31,9 +31,11 @@ from radnet.tables import (
     Contradiction,
     contradictions,
     is_control,
+    printable,
     read_lesion_predictions,
     read_predictions,
     read_table,
+    told_apart,
     without,
     write_table,
 )
@@ -51,10 +53,10 @@ def judge(config: DictConfig, drift: Mapping[str, Any] | None = None) -> tuple[P
         severity ``failed`` name what could not be computed; everything else has been written.
     """
     files, lesion_file, run, output = _inputs(config)
-    settings: EvaluationSettings = build(config.evaluation)
+    settings = _settings(config)
     tables = [read_predictions(file) for file in files]
-    predictions = pd.concat(tables, ignore_index=True)
-    lesions = None if lesion_file is None else read_lesion_predictions(lesion_file)
+    predictions = told_apart(pd.concat(tables, ignore_index=True))
+    lesions = None if lesion_file is None else told_apart(read_lesion_predictions(lesion_file))
     assessment = _assess_the_rest(predictions, settings, lesions)
     described = {"config": {}, "model": {}} if config.run is None else describe_run(Path(config.run))
     if config.run is not None:
@@ -85,6 +87,15 @@ def judge(config: DictConfig, drift: Mapping[str, Any] | None = None) -> tuple[P
     if config.report:
         write_report(output)
     return output, assessment
+
+
+def _settings(config: DictConfig) -> EvaluationSettings:
+    try:
+        settings: EvaluationSettings = build(config.evaluation)
+    except ConfigFault as error:
+        told = str(error).removeprefix(f"{config.evaluation.get('_target_')}: ")
+        raise ConfigFault(f"evaluation: {told}", from_command_line=True) from error
+    return settings
 
 
 def _assess_the_rest(
@@ -148,10 +159,10 @@ def headline(output: Path, assessment: Assessment) -> list[str]:
         told = [claim for endpoint in dict.fromkeys(table["endpoint"]) for claim in claims(evaluation, endpoint)]
         lines += [f"{claim.text}: {claim.detail}" for claim in told if claim.holds is not None]
     about = json.loads((output / "evaluation.json").read_text(encoding="utf-8"))
-    if refitted(about):
-        rule = about["evaluation"]["cutoff"]
+    rule = about["evaluation"].get("cutoff")
+    if refitted(about) and (assessment.metrics["method"] == rule).any():
         lines.append(f"cut-offs: fitted by {rule} on the very patients they judge; what they are worth is optimistic")
-    return lines + (_planted(about["truth"]) if about["truth"] else [])
+    return [printable(line) for line in lines + (_planted(about["truth"]) if about["truth"] else [])]
 
 
 def _planted(truth: dict[str, Any]) -> list[str]:

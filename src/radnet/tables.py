@@ -69,6 +69,7 @@ MISSING = ("", "NA", "NaN", "nan", "N/A")
 _LITERAL = ("endpoint", "model", "patient_id", "lesion_id")  # here NA is a name like another
 _TEXT = ("endpoint", "model", "partition", "fold", "repeat", "patient_id", "centre", "time_unit", "lesion_id", "site")
 _HORIZON = "probability_"
+_BOOLEANS = {"True": 1, "False": 0, "TRUE": 1, "FALSE": 0}
 
 
 class TableFault(ValueError):  # noqa: N818 - a fault of the user's table, with a line for each
@@ -231,6 +232,19 @@ def horizon_of(column: str) -> float:
     return horizon if 0 < horizon < inf else nan
 
 
+def told_apart(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which a patient id that several named centres use names its centre too: ``A/001``.
+
+    A patient is known by centre and id; centres often count their patients from 1.
+    """
+    named = predictions.loc[predictions["centre"] != "", ["centre", "patient_id"]].drop_duplicates()
+    shared = set(named.loc[named["patient_id"].duplicated(), "patient_id"])
+    ambiguous = predictions["patient_id"].isin(shared) & (predictions["centre"] != "")
+    return predictions.assign(
+        patient_id=predictions["patient_id"].where(~ambiguous, predictions["centre"] + "/" + predictions["patient_id"])
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Contradiction:
     """What cannot be true of a model's rows, or of an endpoint's: neither can then be judged.
@@ -346,10 +360,14 @@ def _checked(
 
 
 def _numbers(values: pd.Series, column: str, faults: list[str]) -> pd.Series:
-    blank = values.isna() | values.astype(str).str.strip().isin(MISSING)
+    words = values.astype(str).str.strip()
+    blank = values.isna() | words.isin(MISSING)
+    if column == "event":  # as pandas writes a column of yes and no
+        values = values.map(lambda one: _BOOLEANS.get(str(one).strip(), one))
     numbers = pd.to_numeric(values.where(~blank), errors="coerce").astype(float)
-    wrong = ~blank & ~np.isfinite(numbers)
-    faults += [f"row {row + 2}: {column} is {values.iloc[row]!r}, not a number" for row in np.flatnonzero(wrong)[:20]]
+    wrong = np.flatnonzero(~blank & ~np.isfinite(numbers))
+    faults += [f"row {row + 2}: {column} is {values.iloc[row]!r}, not a number" for row in wrong[:20]]
+    faults += [f"… and {len(wrong) - 20} rows more whose {column} is not a number"] if len(wrong) > 20 else []
     return numbers
 
 

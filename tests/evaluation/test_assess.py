@@ -292,7 +292,7 @@ def test_a_partition_of_one_class_fails_by_name_and_everything_else_goes_on():
             "model": "a",
             "partition": "apparent",
             "severity": "failed",
-            "message": "needs both classes: 0 of 12 had the event",
+            "message": "event: both classes are needed: 0 of 12 had the event",
         }
     ]
     assert len(rows_of(found, "auc", model="b", method="delong")) == 1
@@ -304,7 +304,7 @@ def test_a_centre_of_one_class_is_told_without_failing_the_partition():
     found = assess(table([0, 1, 0, 1, 0, 0], range(6), centre=["A"] * 4 + ["B"] * 2), QUICK)
 
     assert told(found, "failed") == []
-    assert told(found, "info") == ["centre B: needs both classes: 0 of 2 had the event"]
+    assert told(found, "info") == ["centre B: event: both classes are needed: 0 of 2 had the event"]
 
 
 def test_one_class_in_repeated_folds_counts_patients():
@@ -312,7 +312,7 @@ def test_one_class_in_repeated_folds_counts_patients():
         [0] * 8, range(8), partition="out_of_fold", fold="1", repeat=["1", "2"] * 4, patient_id=list("aabbccdd")
     )
 
-    assert told(assess(repeated, QUICK), "failed") == ["needs both classes: 0 of 4 had the event"]
+    assert told(assess(repeated, QUICK), "failed") == ["event: both classes are needed: 0 of 4 had the event"]
 
 
 def test_folds_of_one_class_each_fail_the_partition():
@@ -446,7 +446,7 @@ def test_survival_asked_of_an_endpoint_without_times_fails():
 def test_survival_without_an_event_fails_but_draws_its_curves():
     found = assess(table([0, 0, 0], [1, 2, 3], time=[1.0, 2.0, 3.0], cutoff=1.5), QUICK)
 
-    assert told(found, "failed") == ["needs an event: 0 of 3 had it"]
+    assert told(found, "failed") == ["event: an event is needed: 0 of 3 had it"]
     assert (found.curves["km"]["survival"] == 1).all()
 
 

@@ -95,7 +95,7 @@ def assert_one_failure(done, message, model="bad", endpoint="response"):
 def test_one_class(judged):
     done = judged(joined(bad().iloc[:10], healthy()))
 
-    assert_one_failure(done, "needs both classes: 0 of 10 had the event")
+    assert_one_failure(done, "event: both classes are needed: 0 of 10 had the event")
     assert_the_good_one_is_judged(done)
     assert done.estimate("auc", "bad") == []
     assert done.estimate("specificity", "bad") == [pytest.approx(0.7)]
@@ -176,7 +176,7 @@ def test_six_patients(judged):
 def test_no_events(judged):
     done = judged(follow(joined(bad().iloc[:10], healthy())))
 
-    assert_one_failure(done, "needs an event: 0 of 10 had it")
+    assert_one_failure(done, "event: an event is needed: 0 of 10 had it")
     assert 1.0 in done.estimate("c_index")
     assert done.estimate("c_index", "bad") == []
 
@@ -303,3 +303,31 @@ def test_many_notes_are_counted_and_failures_all_told(judged):
     told = sum(one["severity"] == "info" for one in done.messages)
     assert notes[-1] == f"note: {told - 30} more stand in evaluation.json"
     assert [line for line in lines if line.startswith("error: ")] == lines[-3:]
+
+
+def test_centres_that_count_their_patients_alike_have_different_patients(judged):
+    two = joined(healthy(centre="A"), healthy(centre="B"))
+
+    done = judged(two)
+
+    assert done.status == 0
+    assert done.estimate("auc") == pytest.approx([0.85])  # twice the same patients rank as once
+    counted = done.metrics[(done.metrics["metric"] == "auc") & (done.metrics["centre"] == "")]
+    assert set(counted["n"]) == {40}
+
+
+@pytest.mark.parametrize(
+    "word", ["evaluation.thresholds=[0,1]", "evaluation.cutoff=best", "evaluation.level=95", "evaluation.bootstrap=0"]
+)
+def test_a_setting_that_cannot_be_is_wrong_usage_and_named(word, tmp_path, capsys):
+    healthy().to_csv(tmp_path / "p.csv", index=False)
+
+    assert main(["evaluate", f"predictions={tmp_path / 'p.csv'}", f"output={tmp_path / 'out'}", word]) == 2
+    assert capsys.readouterr().err.startswith(f"error: evaluation: {word.split('.')[1].split('=')[0]}")
+
+
+def test_a_cut_off_that_was_refused_is_not_told_as_fitted(judged, capsys):
+    done = judged(healthy(), words=["evaluation.cutoff=maxstat", "evaluation.allow_refit_cutoff=true"])
+
+    assert done.status == 1
+    assert "very patients they judge" not in done.printed.out

@@ -451,12 +451,12 @@ def test_risk_of_a_group_not_followed_to_the_horizon_is_unknown():
 @pytest.mark.parametrize(
     ("event", "probability", "message"),
     [
-        ([1, 1, 1], [0.1, 0.2, 0.3], "needs both classes: 3 of 3 had the event"),
+        ([1, 1, 1], [0.1, 0.2, 0.3], "event: both classes are needed: 3 of 3 had the event"),
         ([0, 1], [0.1, 1.2], r"a probability lies between 0 and 1: 1 of 2 do not, such as 1\.2"),
         ([0, 1], [-0.1, 0.2], r"a probability lies between 0 and 1: 1 of 2 do not, such as -0\.1"),
         ([0, 1], [np.nan, 0.2], "1 of 2 scores are missing or infinite"),
         ([0, 1], [0.2], "one row of equal length"),
-        ([], [], "needs both classes: 0 of 0 had the event"),
+        ([], [], "event: both classes are needed: 0 of 0 had the event"),
     ],
     ids=["one class", "above 1", "below 0", "missing", "unequal length", "nobody"],
 )

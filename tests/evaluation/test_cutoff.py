@@ -54,7 +54,7 @@ def test_youden_cutoff_of_tied_scores_calls_everybody_positive_with_a_finite_num
 @of_r("single_class")
 def test_youden_cutoff_of_one_class_is_refused_where_r_raises(case):
     assert "error" in case["outputs"]
-    with pytest.raises(ValueError, match="needs both classes: 4 of 4 had the event"):
+    with pytest.raises(ValueError, match="event: both classes are needed: 4 of 4 had the event"):
         youden(*complete(case))
 
 
@@ -162,7 +162,7 @@ def test_cutoffs_of_tied_scores_are_finite_and_call_whom_r_calls(case):
 @of_r("single_class")
 def test_no_cutoff_of_one_class(case):
     for rule in (closest_topleft, lambda *of: max_sensitivity(*of, 0.5), lambda *of: max_specificity(*of, 0.5)):
-        with pytest.raises(ValueError, match="needs both classes: 4 of 4 had the event"):
+        with pytest.raises(ValueError, match="event: both classes are needed: 4 of 4 had the event"):
             rule(*complete(case))
 
 

@@ -109,7 +109,7 @@ def test_interventions_avoided_equal_opting_out_in_rmda_which_treats_at_the_thre
 @of_r("no_events")
 def test_patients_without_an_event_are_refused_where_r_raises(case):
     assert all("error" in output for output in case["outputs"].values())
-    with pytest.raises(ValueError, match="needs both classes: 0 of 6 had the event"):
+    with pytest.raises(ValueError, match="event: both classes are needed: 0 of 6 had the event"):
         curve_of(case, case["inputs"]["thresholds"], "ge")
 
 

@@ -134,7 +134,7 @@ def test_unpaired_comparison_equals_proc(case):
 @of_r("single_class")
 def test_one_class_is_refused_where_r_raises(case):
     assert "error" in case["outputs"]
-    with pytest.raises(ValueError, match="needs both classes: 4 of 4 had the event"):
+    with pytest.raises(ValueError, match="event: both classes are needed: 4 of 4 had the event"):
         delong(*complete(case))
 
 
@@ -207,7 +207,7 @@ def test_delong_of_many_patients_keeps_memory_linear():
 @pytest.mark.parametrize(
     ("event", "score", "message"),
     [
-        ([0, 0, 0], [1, 2, 3], "needs both classes: 0 of 3 had the event"),
+        ([0, 0, 0], [1, 2, 3], "event: both classes are needed: 0 of 3 had the event"),
         ([0, 1, 1], [1, np.nan, 3], "1 of 3 scores are missing or infinite"),
         ([0, 1, np.inf], [1, 2, 3], "every event must be 0 or 1"),
         ([0, 1, np.nan], [1, 2, 3], "every event must be 0 or 1: leave out patients whose outcome is unknown"),

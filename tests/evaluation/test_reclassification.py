@@ -168,7 +168,7 @@ def test_one_patient_with_the_event_leaves_the_idi_without_an_interval():
 @pytest.mark.parametrize(
     ("event", "new", "message"),
     [
-        ([1, 1, 1], [0.1, 0.2, 0.3], "needs both classes: 3 of 3 had the event"),
+        ([1, 1, 1], [0.1, 0.2, 0.3], "event: both classes are needed: 3 of 3 had the event"),
         ([1, 0, 1], [0.1, 1.2, 0.3], r"1 of 3 probabilities lie outside \[0, 1\], such as 1.2"),
         ([1, 0, 1], [0.1, np.nan, 0.3], "1 of 3 scores are missing or infinite"),
         ([1, 0], [0.1, 0.3], "."),

@@ -149,8 +149,42 @@ def test_the_same_seed_gives_the_same_interval_and_p_values_agree_with_intervals
 
         assert ours == idi_at(time, event, mixed, old[::-1], 4, **DRAWS)
         for estimate in (ours.total, ours.event, ours.nonevent):
-            if abs(estimate.p_value - 0.05) > 0.01:  # a percentile lies between two of 400 resamples
-                assert (estimate.p_value < 0.05) == (estimate.lower > 0 or estimate.upper < 0)
+            assert (estimate.p_value < 0.05) == (estimate.lower > 0 or estimate.upper < 0)
+
+
+@pytest.mark.parametrize("resamples", [20, 41, 50, 200])
+@pytest.mark.parametrize("seed", range(10))
+def test_the_interval_whose_coverage_is_1_minus_p_ends_at_0(seed, resamples, patients):
+    time, event, new, old = patients
+    mixed = 0.15 * new + 0.85 * old
+
+    def gain(level):
+        return nri_continuous_at(
+            time, event, mixed, old[::-1], 4, "ipw", resamples=resamples, seed=seed, level=level, min_change=0.2
+        )
+
+    for part in ("total", "event", "nonevent"):
+        p_value = getattr(gain(0.95), part).p_value
+        assert 1 / (resamples + 1) <= p_value <= 1
+        if 1 / (resamples + 1) < p_value < 1:
+            inverted = getattr(gain(1 - p_value), part)
+            assert min(abs(inverted.lower), abs(inverted.upper)) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("resamples", [20, 41, 50, 81, 200, 201])  # 41: the 2.5th percentile is one of the draws
+def test_intervals_and_p_values_agree_when_many_draws_are_0(resamples):
+    rng = np.random.default_rng(resamples)
+    outside = []
+    for seed in range(60):
+        time, event = rng.integers(1, 8, 24).astype(float), rng.random(24) < 0.7
+        old = rng.choice([0.2, 0.4, 0.6, 0.8], 24)
+        new = np.where(rng.random(24) < 0.7, old, rng.choice([0.2, 0.4, 0.6, 0.8], 24))
+        gain = nri_continuous_at(time, event, new, old, 4, "ipw", resamples=resamples, seed=seed, level=0.95)
+        for one in (gain.total, gain.event, gain.nonevent):
+            outside.append(one.lower > 0 or one.upper < 0)
+            assert (one.p_value < 0.05) == outside[-1]
+
+    assert 0 < sum(outside) < len(outside)
 
 
 def test_weights_worked_by_hand():

@@ -279,7 +279,7 @@ def test_missing_values_leave_out_patients_and_n_says_so():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"y": 1}, "needs both classes: 6 of 6 had the event"),
+        ({"y": 1}, "event: both classes are needed: 6 of 6 had the event"),
         ({"y": 2}, "every event must be 0 or 1"),
         ({"z": [1, 2, 3, 4, 5, 7]}, "covariates follow from each other"),
         ({"z": np.inf}, "complete and finite covariates; these are not: z"),

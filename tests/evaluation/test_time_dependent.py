@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -200,3 +202,55 @@ def test_auc_orders_patients_as_unos_c_does():
 
     assert ipcw_auc(time, event, score, 3, as_in="timeROC").value > 0.7
     assert uno(time, event, score, as_in="survival").value > 0.6
+
+
+def slow_survival(member, time, event, horizon):
+    """Kaplan-Meier survival at the horizon of the patients marked, by its definition."""
+    survival = 1.0
+    for at in np.unique(time[event & member & (time <= horizon)]):
+        survival *= 1 - np.sum(event & member & (time == at)) / np.sum(member & (time >= at))
+    return survival
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 9], ids=["many ties", "ties", "none"])
+@pytest.mark.parametrize("span", [0.02, 0.3, 1.0])
+def test_nne_and_km_roc_are_those_of_the_definition_written_slowly(span, decimals):
+    time, event, score = simulated(9)
+    time, score = np.ceil(2 * time), score.round(decimals) + 0.0
+    ranked = np.sort(score)
+    furthest = np.minimum(np.searchsorted(ranked, score) + int(80 * span + 0.5), 79)
+    near = [np.abs(score - own) <= ranked[to] - own for own, to in zip(score, furthest, strict=True)]
+    smoothed = np.array([slow_survival(member, time, event, 6) for member in near])
+
+    nne, km = nne_roc(time, event, score, 6, span), km_roc(time, event, score, 6)
+
+    for place, threshold in enumerate(nne.threshold):
+        above = score > threshold
+        close(nne.tpr[place], np.sum((1 - smoothed)[above]) / np.sum(1 - smoothed))
+        close(nne.fpr[place], np.sum(smoothed[above]) / np.sum(smoothed))
+        apart = slow_survival(above, time, event, 6)
+        close(km.fpr[place], apart * above.mean() / km.survival)
+        close(km.tpr[place], (1 - apart) * above.mean() / (1 - km.survival))
+
+
+def test_curves_of_many_patients_take_no_table_of_all_pairs():
+    time, event, score = simulated(10, size=4000)
+    tracemalloc.start()
+
+    for curve in (
+        nne_roc(time, event, score, 3, span=0.05),
+        km_roc(time, event, score, 3),
+        ipcw_roc(time, event, score, 3, as_in="timeROC"),
+    ):
+        assert 0.5 < curve.area < 1
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4000**2 / 4  # a table of pairs takes a byte for each
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e307])
+def test_neighbours_are_the_same_whatever_the_unit_of_the_score(unit):
+    time, event, score = simulated(11)
+
+    close(nne_roc(time, event, score * unit, 3, span=0.2).tpr, nne_roc(time, event, score, 3, span=0.2).tpr)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 
 from radnet.cohort import FEATURE_KEYS, FeatureTable
 from radnet.files import write_atomically
-from radnet.tables import TableFault
+from radnet.tables import TableFault, read_table, with_numbers
 
 _METADATA = b"radnet"
 
@@ -23,7 +24,7 @@ def write_features(features: FeatureTable, path: Path) -> None:
 
 
 def read_features(path: Path) -> FeatureTable:
-    """Read a feature table, radnet's own or a published one in the same columns.
+    """Read a feature table, radnet's own or a published one in the same columns, as .parquet or .csv.
 
     Columns of the key but ``patient_id`` and ``lesion_id`` may be absent (region lesion, channel image, reader and
     repeat 1), and so may ``status`` (ok).
@@ -31,12 +32,7 @@ def read_features(path: Path) -> FeatureTable:
     Raises:
         TableFault: If a key is missing or doubled, or a feature is not a number.
     """
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise ValueError(f"{path}: cannot be read as parquet: {error}") from error
-    provenance = json.loads((table.schema.metadata or {}).get(_METADATA, b"{}"))
-    rows = table.to_pandas()
+    rows, provenance = _read_csv(path) if path.name.endswith((".csv", ".csv.gz")) else _read_parquet(path)
     if missing := [key for key in ("patient_id", "lesion_id") if key not in rows.columns]:
         raise TableFault(path, [f"column {key} is missing" for key in missing])
     defaults = {"region": "lesion", "channel": "image", "reader": "1", "repeat": "1", "status": "ok"}
@@ -57,3 +53,17 @@ def read_features(path: Path) -> FeatureTable:
     rows[keys] = rows[keys].astype(str)
     values = rows[names].astype(float)
     return FeatureTable(pd.concat([rows[keys], values], axis=1), provenance)
+
+
+def _read_parquet(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"{path}: cannot be read as parquet: {error}") from error
+    return table.to_pandas(), json.loads((table.schema.metadata or {}).get(_METADATA, b"{}"))
+
+
+def _read_csv(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    texts = read_table(path)
+    keys = [column for column in (*FEATURE_KEYS, "status") if column in texts.columns]
+    return with_numbers(texts.drop(columns=keys)).assign(**{key: texts[key] for key in keys}), {}

@@ -114,8 +114,9 @@ def closest_topleft(event: ArrayLike, score: ArrayLike) -> Cutoff:
 def time_youden(curve: RocAtTime) -> Cutoff:
     """Find the cut-off with the largest sensitivity + specificity - 1 at a time, from the ROC curve at that time.
 
-    The value lies midway between two neighbouring distinct scores (R's survivalROC gives the lower of them); of equals
-    the lowest is taken. Where no cut-off is better than none it is the lowest score.
+    The value lies midway between two neighbouring distinct scores; R's survivalROC gives the lower of them, which is in
+    ``curve.youden`` and calls the same patients if only those above it are positive. Of equals the lowest is taken.
+    Where no cut-off is better than none it is the lowest score.
 
     Args:
         curve: By ``ipcw_roc``, ``km_roc`` or ``nne_roc`` on training patients; its horizon may carry a note to tell.

@@ -125,7 +125,7 @@ def checked_classes(event: ArrayLike, score: ArrayLike) -> tuple[NDArray[np.bool
     """Return event and score as ``checked`` does, and refuse patients who all share one outcome."""
     happened, scores = checked(event, score)
     if happened.all() or not happened.any():
-        raise ValueError(f"needs both classes: {happened.sum()} of {happened.size} had the event")
+        raise ValueError(f"event: both classes are needed: {happened.sum()} of {happened.size} had the event")
     return happened, scores
 
 

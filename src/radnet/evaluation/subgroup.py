@@ -12,6 +12,7 @@ from radnet.evaluation.confusion import confusion
 from radnet.evaluation.discrimination import Estimate, Floats, checked, delong
 from radnet.evaluation.regression.design import level_names, levels_of
 from radnet.evaluation.regression.fit import Fit, LikelihoodRatio, fit_cox, fit_logistic, likelihood_ratio
+from radnet.evaluation.scale import lone, near_one
 
 MISSING = "missing"
 """Name of the subgroup of patients in whom a column is empty; no level of a column should bear it."""
@@ -173,7 +174,10 @@ def _interaction(fit: Callable[[Floats, list[str]], Fit], score: Floats, subgrou
         raise ValueError(f"an interaction needs two subgroups, but every patient is in {', '.join(names)}")
     member = (groups.astype(str)[:, None] == names[1:]).astype(float)
     # Centred, a score's product with a subgroup does not repeat the subgroup; the test is the same.
-    centred = score - score.mean()
+    if (far := lone(score)) is not None:
+        raise ValueError(f"a score of {far:g} is so far from all others that beside it their differences vanish")
+    scaled = near_one(score)
+    centred = scaled - scaled.mean()
     of_groups = [f"subgroup={name}" for name in names[1:]]
     alike = np.column_stack([centred, member])
     larger = fit(

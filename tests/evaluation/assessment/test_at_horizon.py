@@ -154,6 +154,51 @@ def test_a_probability_without_a_horizon_of_its_own_serves_no_two_horizons():
     assert rows_of(found, "ibs").empty
 
 
+OF_PROBABILITIES = ["brier_time", "ibs", "net_benefit"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "judged"), [("[6]", []), ("[5,6]", [5]), ("[6,8]", [])], ids=["another", "one more", "two others"]
+)
+@pytest.mark.parametrize("centres", [["A"], ["A", "B"]], ids=["one centre", "two centres"])
+def test_a_horizon_that_no_probability_is_by_is_told_once(asked, judged, centres, tmp_path):
+    time, event, score = simulated(7)
+    predictions = followed(time, event, score, centre=centres * (120 // len(centres)))
+    predictions = predictions.assign(probability_5=1 / (1 + np.exp(-score)), probability_7=np.nan)
+
+    code, metrics, messages = evaluated(predictions, tmp_path, f"evaluation.horizons={asked}")
+
+    assert code == 0
+    assert sorted(set(metrics.loc[metrics["metric"].isin(OF_PROBABILITIES), "horizon"])) == judged
+    for horizon in {6, 8} & set(json.loads(asked)):
+        left_out = f"brier_time, calibration and net benefit by {horizon} are left out"
+        assert messages.count(f"no probability is by {horizon} (probability_5 only): {left_out}") == 1
+    assert sum("no probability is by" in message for message in messages) == len({6, 8} & set(json.loads(asked)))
+
+
+def test_a_probability_that_is_taken_to_be_by_the_one_horizon_beside_another_is_told(tmp_path):
+    time, event, score = simulated(7)
+    chance = 1 / (1 + np.exp(-score))
+    both = followed(time, event, score, probability=chance).assign(probability_5=0.5)
+    words = tmp_path, "evaluation.horizons=[6]"
+
+    _, metrics, messages = evaluated(both, *words)
+    _, named, told_of_named = evaluated(both.rename(columns={"probability": "probability_6"}), *words)
+
+    taken = "no probability is by 6 (probability_5 only): the column probability is taken to be by 6"
+    assert messages.count(taken) == 1
+    columns = ["metric", "at", "horizon", "estimate", "lower", "upper"]
+    shown = [of.loc[of["metric"].isin(OF_PROBABILITIES), columns] for of in (metrics, named)]
+    pd.testing.assert_frame_equal(*(rows.reset_index(drop=True) for rows in shown))
+    assert not any("no probability is by" in message for message in told_of_named)
+
+
+def test_without_any_probability_nothing_is_said_of_them(tmp_path):
+    _, _, messages = evaluated(followed(*simulated(7)), tmp_path, "evaluation.horizons=[5,6]")
+
+    assert not any("probability" in message for message in messages)
+
+
 def test_a_horizon_beyond_follow_up_is_judged_earlier_and_told(tmp_path):
     time, event, score = [1, 2, 3, 4, 5, 6], [1, 0, 1, 1, 0, 0], [6, 4, 5, 1, 2, 3]
     predictions = followed(time, event, score).assign(probability_2=0.2, probability_60=0.5)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import expit
+from scipy.special import expit, logit
 from scipy.stats import binomtest, chi2, norm
 
 from assessing import joined, row_of, rows_of, table, told
@@ -114,7 +114,7 @@ def test_intercepts_and_slope_equal_glm(case, once):
     close(slope["p_value"], 2 * norm.sf(abs(theirs["slope"] - 1) / theirs["slope_se"]), rtol=1e-5)
 
 
-@of_r(*VARIED)
+@of_r(*VARIED, CERTAIN)
 def test_intercept_and_slope_equal_val_prob(case, once):
     theirs = case["outputs"]["val_prob"]
 
@@ -206,14 +206,60 @@ def test_patients_without_a_probability_are_counted_and_named_by_column(case, on
 
 
 @of_r(CERTAIN)
-def test_probabilities_of_0_and_1_leave_out_the_line_alone_and_it_is_told(case, once):
+def test_patients_whose_probability_is_0_or_1_are_left_out_of_the_line_alone_and_it_is_told(case, once):
+    assert case["outputs"]["val_prob"]["warnings"][0].startswith("2 observations deleted from logistic calibration")
+
     found = once(case)
 
     assert found.code == 0
+    for metric, method in {"calibration_slope": "", "calibration_intercept": "joint"}.items():
+        assert tuple(row_of(found, metric, method=method)[["n", "n_event"]]) == (10, 6)
+    assert row_of(found, "brier")["n"] == 12
+    assert told(found) == [
+        "calibration intercept and slope: 2 of 12 patients are left out, because their probability is 0 or 1 and has "
+        "no finite log odds"
+    ]
+
+
+@of_r("n12", CERTAIN)
+def test_calibration_in_the_large_is_of_the_patients_the_line_is_of(case, once):
+    known = [(y, p) for y, p in zip(case["inputs"]["y"], case["inputs"]["p"], strict=True) if 0 < p < 1]
+    log_odds = logit([p for _, p in known])
+
+    found = once(case)
+
+    shift = row_of(found, "calibration_intercept", method="in_the_large")
+    assert shift["n"] == len(known)
+    # the shift that makes as many events expected as there were
+    close(expit(log_odds + shift["estimate"]).sum(), sum(y for y, _ in known))
+
+
+def test_a_certain_probability_that_was_wrong_is_told_as_such(tmp_path):
+    predictions = quarters()
+    predictions.loc[[0, 3], "probability"] = [0.0, 0.0]
+
+    found = evaluated(tmp_path, predictions)
+
+    assert row_of(found, "calibration_slope")["n"] == 78
+    assert told(found, "info") == [
+        "calibration intercept and slope: 2 of 80 patients are left out, because their probability is 0 or 1 and has "
+        "no finite log odds; 1 of them had the other outcome, which the line does not show"
+    ]
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_no_line_is_drawn_where_nobody_or_one_class_has_log_odds(left):
+    event = np.array([0, 1, 0, 1])
+    probability = event.astype(float)
+    probability[:left] = 0.3
+
+    found = assess(table(event, probability, probability=probability), QUICK)
+
     assert rows_of(found, "calibration_slope").empty
     assert rows_of(found, "calibration_intercept").empty
-    line = "calibration intercept and slope: recalibration needs finite log odds, but 2 of 12 probabilities are 0 or 1"
-    assert told(found) == [line]
+    about = [one for one in told(found, "info") if one.startswith("calibration intercept and slope: ")]
+    assert about[0].startswith(f"calibration intercept and slope: {4 - left} of 4 patients are left out")
+    assert len(about) == 1 + left
 
 
 @of_r(CONSTANT)
@@ -343,14 +389,42 @@ def test_a_table_without_probabilities_has_no_calibration_and_it_is_no_fault():
     assert told(found) == []
 
 
-def test_one_class_is_told_and_all_else_is_written(tmp_path):
-    of_one_class = quarters(endpoint="other").assign(event=0)
+@pytest.mark.parametrize("event", [0, 1])
+def test_one_class_is_told_once_and_all_else_is_written(event, tmp_path):
+    of_one_class = quarters(endpoint="other").assign(event=event)
 
     found = evaluated(tmp_path, joined(of_one_class, quarters()))
 
     assert found.code == 1
-    assert rows_of(found, "brier")["endpoint"].tolist() == ["response"]
-    assert "calibration: needs both classes: 0 of 80 had the event" in told(found, "info")
+    for name in (*FAMILY, "net_benefit"):
+        assert set(rows_of(found, name)["endpoint"]) == {"response"}
+    [message] = [one for one in told(found) if "classes" in one]
+    assert message in told(found, "failed")
+    assert not [one for one in told(found) if one.startswith(("calibration", "hosmer_lemeshow", "net benefit"))]
+
+
+def test_a_centre_of_one_class_is_told_once():
+    found = assess(quarters(centre=np.repeat(["A", "B"], 40)).assign(event=[0, 1] * 20 + [0] * 40), QUICK)
+
+    [message] = [one for one in told(found) if one.startswith("centre B: ")]
+    assert "0 of 40" in message
+
+
+def test_one_class_among_those_with_a_probability_is_told_by_what_needs_one():
+    predictions = quarters()
+    predictions.loc[predictions["event"] == 1, "probability"] = np.nan
+
+    found = assess(predictions, QUICK)
+
+    assert rows_of(found, "brier").empty
+    assert len([one for one in told(found) if one.startswith("calibration: ") and "0 of 40" in one]) == 1
+
+
+def test_survival_without_an_event_is_told_where_scores_are_judged_alone():
+    found = assess(follow_up(probability_3=0.4).assign(event=0.0), QUICK)
+
+    assert len(told(found, "failed")) == 1
+    assert not [one for one in told(found) if one.startswith(("calibration", "net benefit"))]
 
 
 def test_separated_classes_have_no_slope_and_it_is_told():
@@ -427,7 +501,7 @@ def test_whatever_the_probabilities_nothing_crashes_and_nothing_is_silent(seed, 
 
     if survival and np.isfinite(probability).any():
         points = found.curves["calibration"]
-        assert len(points) or any(one.startswith("calibration by 3: ") for one in told(found))
+        assert len(points) or told(found, "failed") or any(one.startswith("calibration by 3: ") for one in told(found))
     if not survival and np.isfinite(probability).any():
         whole = found.metrics[found.metrics["centre"] == ""]
         for name, missing in {
@@ -436,5 +510,7 @@ def test_whatever_the_probabilities_nothing_crashes_and_nothing_is_silent(seed, 
             "ici": "calibration curve: ",
             "hosmer_lemeshow": "hosmer_lemeshow: ",
         }.items():
-            silent = not any(one.startswith((missing, "calibration: ")) for one in told(found))
+            silent = not told(found, "failed") and not any(
+                one.startswith((missing, "calibration: ")) for one in told(found)
+            )
             assert (whole["metric"] == name).any() or not silent

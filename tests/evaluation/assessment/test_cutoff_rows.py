@@ -137,7 +137,9 @@ def test_no_cutoff_is_fitted_on_one_class_and_the_run_says_so(case, evaluate):
 
     assert status == 1
     assert not metrics["metric"].isin(["cutoff", *SHARES]).any()
-    assert "cutoff=youden on held_out scores: needs both classes: 4 of 4 had the event" in texts(messages, "failed")
+    assert "cutoff=youden on held_out scores: event: both classes are needed: 4 of 4 had the event" in texts(
+        messages, "failed"
+    )
 
 
 @confusion_of_r("fixed_0.22")
@@ -373,3 +375,43 @@ def test_whatever_the_patients_a_cutoff_is_fitted_or_missed_in_words(seed, allow
     assert told
     if all(one["severity"] == "failed" for one in told):
         assert "cutoff" not in set(found.metrics["metric"])
+
+
+@marker_of_r(*MARKERS)
+def test_a_maximally_selected_cutoff_by_gt_is_the_number_of_surv_cutpoint(case, evaluate):
+    theirs = case["outputs"]["optimal_cutpoint"]
+    words = "evaluation=survival", "evaluation.cutoff=maxstat", REFIT
+
+    _, above, _ = evaluate(followed(case), *words, "evaluation.decision_rule=gt")
+    _, at_or_above, _ = evaluate(followed(case), *words)
+
+    assert one(above, "cutoff")["estimate"] == pytest.approx(theirs["cutpoint"], rel=1e-6)
+    assert one(above, "logrank")["estimate"] == pytest.approx(theirs["naive_logrank_chisq_at_cut"], rel=1e-6)
+    marker = np.unique(np.array(case["inputs"]["marker"], dtype=float))
+    lowest_high = marker[marker > theirs["cutpoint"]].min()
+    assert one(at_or_above, "cutoff")["estimate"] == pytest.approx((theirs["cutpoint"] + lowest_high) / 2)
+    assert one(at_or_above, "logrank")["estimate"] == one(above, "logrank")["estimate"]
+
+
+@marker_of_r(*MARKERS, "marker_lung_missing", "marker_tiny8")
+def test_a_youden_cutoff_at_a_time_by_gt_is_the_number_of_survivalroc(case, evaluate):
+    for at in case["outputs"]["survivalROC"]["by_time"]:
+        _, metrics, _ = evaluate(
+            *(followed(case), "evaluation=survival", "evaluation.cutoff=time_youden", REFIT),
+            *(f"evaluation.horizons=[{at['time']}]", "evaluation.decision_rule=gt"),
+        )
+
+        theirs = at["NNE_span_0.25n_pow_minus0.2"]["youden_cut"]
+        assert one(metrics, "cutoff", method="time_youden")["estimate"] == pytest.approx(theirs, rel=1e-6)
+
+
+def test_a_youden_cutoff_at_a_time_that_calls_everybody_does_so_by_gt_too(evaluate):
+    falling = table([1, 1, 1, 0, 0, 0], [1, 2, 3, 4, 5, 6], time=[1.0, 2, 3, 9, 9, 9], time_unit="months")
+
+    _, metrics, _ = evaluate(
+        *(falling, "evaluation=survival", "evaluation.cutoff=time_youden", REFIT),
+        *("evaluation.horizons=[5]", "evaluation.decision_rule=gt"),
+    )
+
+    assert one(metrics, "cutoff")["estimate"] == pytest.approx(1)
+    assert set(metrics.loc[metrics["metric"] == "km_median", "group"].dropna()) == {"high"}

@@ -185,7 +185,7 @@ def test_one_class_exits_with_1_and_one_message_and_leaves_the_rest_alone(case, 
 
     assert code == 1
     assert [(one["endpoint"], one["model"], one["message"]) for one in failed] == [
-        ("single_class", "one", "needs both classes: 4 of 4 had the event")
+        ("single_class", "one", "event: both classes are needed: 4 of 4 had the event")
     ]
     assert "auc" not in set(metrics.loc[metrics["endpoint"] == "single_class", "metric"])
 
@@ -271,7 +271,7 @@ def test_an_unpaired_comparison_with_one_class_is_told():
     found = assess(joined(cohort(0, model="a"), table([0, 0], [1, 2], model="b", patient_id=["Q", "R"])), QUICK)
 
     assert rows_of(found, "auc_difference").empty
-    assert "cannot be compared with b: needs both classes: 0 of 2 had the event" in told(found, "info")
+    assert "cannot be compared with b: event: both classes are needed: 0 of 2 had the event" in told(found, "info")
 
 
 def in_folds(model, seed, repeats=1, n=60, **columns):
@@ -537,7 +537,7 @@ def test_a_lesion_of_several_repeats_counts_once():
 def test_lesions_of_one_class_fail_by_name():
     found = judged_lesions(lesion_table([1, 1, 2], [0, 0, 0], [1, 2, 3]))
 
-    assert told(found, "failed") == ["lesions: needs both classes: 0 of 3 had the event"]
+    assert told(found, "failed") == ["lesions: event: both classes are needed: 0 of 3 had the event"]
 
 
 def test_lesions_without_an_outcome_or_a_score_are_left_out_and_counted():

@@ -45,6 +45,18 @@ def two_models(event, new, old, **columns):
     return joined(*(table(event, p, model=m, probability=p, **columns) for m, p in (("new", new), ("old", old))))
 
 
+def censored(case):
+    """Predictions of the patients of a case, by the risks that R's Cox models gave at its horizon."""
+    given, theirs = case["inputs"], case["outputs"]
+    followed = {"endpoint": "os", "time": np.asarray(given["time"], dtype=float), "time_unit": "days", "cutoff": np.nan}
+    return joined(
+        *(
+            table(given["event"], risk, model=model, **followed).assign(**{f"probability_{given['t0']:g}": risk})
+            for model, risk in {"new": theirs["risk_new_at_t0"], "old": theirs["risk_old_at_t0"]}.items()
+        )
+    )
+
+
 def as_list(values):
     return "[" + ",".join(f"{value:g}" for value in values) + "]"
 
@@ -84,23 +96,9 @@ def test_reclassification_comes_out_of_the_command_as_out_of_hmisc(case, tmp_pat
 def test_reclassification_by_a_horizon_comes_out_of_the_command_as_out_of_nricens(case, tmp_path):
     given, theirs = case["inputs"], case["outputs"]
     horizon = given["t0"]
-    predictions = joined(
-        *(
-            table(
-                given["event"],
-                risk,
-                model=model,
-                endpoint="os",
-                time=np.asarray(given["time"], dtype=float),
-                time_unit="days",
-                cutoff=np.nan,
-            ).assign(**{f"probability_{horizon:g}": risk})
-            for model, risk in {"new": theirs["risk_new_at_t0"], "old": theirs["risk_old_at_t0"]}.items()
-        )
-    )
 
     code, metrics = evaluated(
-        predictions,
+        censored(case),
         tmp_path,
         "evaluation=survival",
         f"evaluation.nri_cuts={as_list(given['cuts'])}",
@@ -121,8 +119,28 @@ def test_reclassification_by_a_horizon_comes_out_of_the_command_as_out_of_nricen
     assert set(of_two["horizon"]) == {horizon}
     assert of_two["at"].isna().all()
     assert of_two[["lower", "upper", "p_value"]].notna().all(axis=None)
-    clear = of_two[(of_two["p_value"] - 0.05).abs() > 0.02]  # a percentile lies between two of 200 resamples
-    assert ((clear["p_value"] < 0.05) == ((clear["lower"] > 0) | (clear["upper"] < 0))).all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("resamples", [20, 50, 200])
+@of_r("lung_365_add_ecog")
+def test_a_p_value_below_5_percent_is_an_interval_without_0_whatever_the_resamples(case, resamples, seed, tmp_path):
+    code, metrics = evaluated(
+        censored(case),
+        tmp_path,
+        "evaluation=survival",
+        f"evaluation.nri_cuts={as_list(case['inputs']['cuts'])}",
+        f"evaluation.bootstrap={resamples}",
+        f"evaluation.seed={seed}",
+    )
+
+    assert code == 0
+    of_two = metrics[metrics["metric"].isin(OF_TWO)]
+    assert len(of_two) == 13
+    outside = (of_two["lower"] > 0) | (of_two["upper"] < 0)
+    assert ((of_two["p_value"] < 0.05) == outside).all()
+    assert set(outside) == {True, False}
+    assert (of_two["p_value"] >= 1 / (resamples + 1) - 1e-9).all()  # metrics.csv rounds
 
 
 @pytest.fixture
@@ -245,7 +263,7 @@ def test_one_class_gains_nothing_and_it_is_told(patients):
     found = assess(joined(*both), settings())
 
     assert of_pairs(found).empty
-    assert "reclassification versus old: needs both classes: 90 of 90 had the event" in told(found, "info")
+    assert "reclassification versus old: event: both classes are needed: 90 of 90 had the event" in told(found, "info")
 
 
 def test_a_single_patient_with_the_event_leaves_the_idi_without_an_interval_and_it_is_told():

@@ -24,6 +24,8 @@ GROUPS = [
     "km_tiny6",
     "km_all_censored_group",
 ]
+REPEATS = {"1": ([6, 6], [6, 6]), "2": ([2, 10], [0, 12])}
+"""Of the folds of each of two repeats, patients with the event and without it; one fold has one class."""
 SHARES = {
     "sensitivity": lambda n, n_event: n_event,
     "specificity": lambda n, n_event: n - n_event,
@@ -180,6 +182,81 @@ def test_models_of_folds_are_averaged_within_folds_and_have_no_interaction_test(
     assert "sex: no interaction test: the scores of models of folds are not on one scale" in [
         one["message"] for one in messages
     ]
+
+
+def of_folds(events, others, **columns):
+    """Out-of-fold patients of two folds and more: so many with the event and without it in each, all of one level."""
+    folds = [str(number) for number, both in enumerate(zip(events, others, strict=True)) for _ in range(sum(both))]
+    event = np.concatenate([[1] * one + [0] * other for one, other in zip(events, others, strict=True)])
+    score = np.random.default_rng(len(event)).normal(size=len(event)) + event
+    ids = [f"{columns.get('kind', 'Q')}{who}" for who in range(len(event))]
+    return table(event, score, partition="out_of_fold", fold=folds, patient_id=ids).assign(**columns)
+
+
+@pytest.mark.parametrize(
+    ("events", "others", "suppressed"),
+    [
+        ([2, 2], [4, 4], "4 with and 8 without the event"),
+        ([5, 5], [5, 4], "10 with and 9 without the event"),
+        ([5, 5], [5, 5], ""),
+        ([5, 5, 5], [5, 4, 0], "10 with and 9 without the event"),  # the third fold has one class
+    ],
+)
+def test_few_patients_of_a_class_in_folds_have_an_auc_without_an_interval_and_it_is_said(
+    events, others, suppressed, evaluate
+):
+    few = of_folds(events, others, kind="few")
+    judged = few[few["fold"].isin(["0", "1"])]
+    aucs = [delong(fold["event"], fold["score"]).auc for _, fold in judged.groupby("fold")]
+
+    _, metrics, messages = evaluate(
+        joined(few, of_folds([20, 20, 20], [20, 20, 20], kind="many")), "evaluation.subgroups=[kind]"
+    )
+
+    auc = one(metrics, "auc", subgroup="kind=few")
+    assert auc["estimate"] == pytest.approx(np.mean(aucs))
+    assert auc[["lower", "upper"]].isna().all() == bool(suppressed)
+    assert one(metrics, "auc", subgroup="kind=many")[["lower", "upper"]].notna().all()
+    said = [text["message"] for text in messages if "no interval" in text["message"]]
+    assert said == ([f"kind=few: no interval below 10 patients of a class: {suppressed}"] if suppressed else [])
+
+
+def test_patients_of_skipped_folds_are_counted_so_that_a_columns_counts_add_up(evaluate):
+    both = joined(of_folds([6, 6, 5], [6, 6, 0], kind="a"), of_folds([6, 6, 6], [6, 6, 6], kind="b"))
+
+    _, metrics, messages = evaluate(both, "evaluation.subgroups=[kind]")
+
+    texts = [text["message"] for text in messages]
+    assert "kind=a: 1 of 3 folds have one class and are skipped: 2" in texts
+    assert "kind=a: 5 of 29 patients stand in skipped folds only and are not in the AUC" in texts
+    assert [text for text in texts if text.startswith("kind=b")] == []
+    n = [one(metrics, "auc", subgroup=f"kind={name}")["n"] for name in "ab"]
+    assert n == [24, 36]
+    assert sum(n) + 5 == one(metrics, "auc", subgroup="")["n"]
+
+
+def test_a_patient_of_a_skipped_fold_who_stands_in_another_repeat_is_in_the_auc():
+    repeats = [of_folds(*classes, kind="a").assign(repeat=name) for name, classes in REPEATS.items()]
+    elsewhere = [of_folds([9, 9], [9, 9], kind="b").assign(repeat=name) for name in REPEATS]
+
+    found = assess(joined(*repeats, *elsewhere), EvaluationSettings(bootstrap=10, subgroups=["kind"]))
+
+    assert rows_of(found, "auc", subgroup="kind=a")["n"].tolist() == [24]
+    assert [text for text in told(found) if text.startswith("kind=a: 1 of 4 folds")]
+    assert not [text for text in told(found) if "not in the AUC" in text]
+
+
+@pytest.mark.parametrize(("events", "others"), [([4, 0], [0, 6]), ([4, 6], [0, 0])])
+def test_a_level_without_a_fold_of_both_classes_has_no_auc_and_it_is_said(events, others, evaluate):
+    both = joined(of_folds(events, others, kind="few"), of_folds([20, 20], [20, 20], kind="many"))
+
+    status, metrics, messages = evaluate(both, "evaluation.subgroups=[kind]")
+
+    auc = one(metrics, "auc", subgroup="kind=few")
+    assert (status, auc["n"]) == (0, 10)
+    assert np.isnan(auc["estimate"])
+    told_of = f"{sum(events)} with and {sum(others)} without the event"
+    assert f"kind=few: no AUC: {told_of}, both in none of 2 folds" in [text["message"] for text in messages]
 
 
 @pytest.mark.parametrize("case", [("05_survival.json", name) for name in GROUPS], ids=GROUPS, indirect=True)

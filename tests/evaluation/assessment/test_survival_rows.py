@@ -289,10 +289,10 @@ def test_horizons_that_follow_up_does_not_reach_are_told_and_not_extrapolated():
 
     assert rows_of(found, "km_survival", group="high")["at"].tolist() == [3]
     assert rows_of(found, "km_survival", group="low")["at"].tolist() == [3, 10]
-    # the groups are compared up to 4, where the follow-up of the shorter one ends, once
+    # the groups are compared up to 4, where the follow-up of the shorter one ends
     for group in ("low", "high", "high_vs_low"):
-        assert rows_of(found, "rmst", group=group)[["at", "horizon"]].to_numpy().tolist() == [[3, 3], [4, 4]]
-    assert rows_of(found, "rmst", group="")["at"].tolist() == [3, 10, 20]
+        assert rows_of(found, "rmst", group=group)[["at", "horizon"]].to_numpy().tolist() == [[3, 3], [4, 10], [4, 30]]
+    assert rows_of(found, "rmst", group="")[["at", "horizon"]].to_numpy().tolist() == [[3, 3], [10, 10], [20, 30]]
     assert rows_of(found, "c_index", method="uno")["at"].dropna().tolist() == [3, 10]
     assert {
         "km_survival (high): nobody is followed up to 10, 30, only to 4",
@@ -316,7 +316,7 @@ def test_restricted_mean_is_taken_up_to_the_end_of_the_shorter_follow_up_when_no
 def test_without_an_event_survival_is_described_and_the_rest_fails_by_one_message():
     found = assess(followed([1, 2, 3], [0, 0, 0], [1, 2, 3], cutoff=2), EvaluationSettings(horizons=[2.0]))
 
-    assert told(found, "failed") == ["needs an event: 0 of 3 had it"]
+    assert told(found, "failed") == ["event: an event is needed: 0 of 3 had it"]
     assert rows_of(found, "km_survival")["estimate"].tolist() == [1, 1]  # the one of low risk left at 1
     assert "c_index" not in set(found.metrics["metric"])
 
@@ -372,7 +372,7 @@ def test_levels_without_an_event_are_not_compared_and_not_told_of_again():
     found = assess(predictions, EvaluationSettings(subgroups=["grade"]))
 
     assert rows_of(found, "logrank").empty
-    assert told(found, "failed") == ["needs an event: 0 of 6 had it"]
+    assert told(found, "failed") == ["event: an event is needed: 0 of 6 had it"]
     assert not any("levels compared" in message for message in told(found))
 
 
@@ -384,3 +384,58 @@ def test_one_level_cannot_be_compared_and_it_is_said():
     assert rows_of(found, "logrank", subgroup="grade").empty
     message = "grade: levels compared: a log-rank test needs two groups, but every patient is in one"
     assert message in told(found, "info")
+
+
+@of_r("rmst_sim69")
+def test_a_restricted_mean_beyond_follow_up_is_that_of_survrm2_up_to_its_end_under_the_horizon_asked_for(case, judge):
+    time, event, arm = arrays(case, "time", "event", "arm")
+    theirs = case["outputs"]
+    # all are followed up to tau at the longest, so that survival is not known beyond
+    event = np.where(time >= theirs["tau"], 0, event)
+    time = np.minimum(time, theirs["tau"])
+
+    judged = judge(followed(time, event, arm, cutoff=1), horizons([10 * theirs["tau"]]))
+
+    difference = row_of(judged, "rmst", group="high_vs_low")
+    close(difference[["at", "horizon"]], [theirs["tau"], 10 * theirs["tau"]])
+    close(difference[[*INTERVAL, "p_value"]], theirs["contrasts"]["rows"][0])
+
+
+SCALE_FREE = ["hazard_ratio", "logrank_trend", "schoenfeld", "interaction", "c_index", "auc_time", "logrank"]
+
+
+@pytest.mark.parametrize("folds", [1, 2], ids=["frozen", "folds"])
+@pytest.mark.parametrize("unit", [1e-306, 1e-175, 1e160, 1e306])
+def test_scores_of_any_size_are_judged_as_those_of_size_one(unit, folds, judge):
+    predictions = cohort(3).assign(sex=["f", "m"] * 30)
+    if folds == 2:
+        predictions = predictions.assign(partition="out_of_fold", fold=["1", "1", "2", "2"] * 15)
+    words = "evaluation.horizons=[4]", "evaluation.subgroups=[sex]"
+
+    plain = judge(predictions, *words)
+    far = judge(predictions.assign(score=predictions["score"] * unit, cutoff=0), *words)
+
+    assert plain.code == far.code == 0
+    close(*(of.metrics.loc[of.metrics["metric"].isin(SCALE_FREE), [*INTERVAL, "p_value"]] for of in (plain, far)))
+    assert plain.messages == far.messages
+
+
+@pytest.mark.parametrize("extreme", [1e300, -1e300, 1.7e308])
+def test_one_extreme_score_leaves_ranks_alone_and_is_told_as_the_reason(extreme, judge):
+    predictions = cohort(0).assign(sex=["f", "m"] * 30)
+    place = predictions["score"].idxmax() if extreme > 0 else predictions["score"].idxmin()
+    words = "evaluation.horizons=[4]", "evaluation.subgroups=[sex]"
+
+    plain = judge(predictions, *words)
+    far = judge(predictions.assign(score=predictions["score"].where(predictions.index != place, extreme)), *words)
+
+    ranked = ["c_index", "logrank", "km_survival", "rmst"]
+    close(*(of.metrics.loc[of.metrics["metric"].isin(ranked), INTERVAL] for of in (plain, far)))
+    assert far.code == 0
+    reason = f"a score of {extreme:g} is so far from all others that beside it their differences vanish"
+    alone = f"{reason}: hazard ratio per SD, trend and proportional hazards rest on this patient alone"
+    assert alone in told(far, "info")
+    assert f"sex: no interaction test: {reason}" in told(far, "info")
+    # by ranks of one against all others: the log-rank test of this patient
+    one = predictions.assign(score=(predictions.index == place).astype(float), cutoff=1.0)
+    close(row_of(far, "logrank_trend", subgroup="")["estimate"], row_of(judge(one), "logrank")["estimate"])

@@ -45,7 +45,13 @@ def judge_calibration(sample: Sample) -> None:
 
 
 def probabilities(sample: Sample) -> Iterator[tuple[float, pd.DataFrame]]:
-    """Yield each horizon, NaN of a binary endpoint, with the patients who have a probability of the event by it."""
+    """Yield each horizon, NaN of a binary endpoint, with the patients who have a probability of the event by it.
+
+    Patients of one class, or without an event when survival is judged, are told of once, where scores are judged.
+    """
+    event = sample.rows["event"]
+    if not event.any() or (event.all() and not sample.survival):
+        return
     for horizon in sorted(set(sample.horizons)) if sample.survival else (nan,):
         known = None
         with sample.telling(severity="failed"):
@@ -80,6 +86,12 @@ def _note_brier(sample: Sample, patients: pd.DataFrame) -> None:
 
 
 def _note_line(sample: Sample, patients: pd.DataFrame) -> None:
+    certain = patients["probability"].isin([0, 1])
+    if certain.any():
+        _tell_of_certain(sample, patients, certain)
+        patients = patients[~certain]
+    if patients.empty:
+        return
     event, probability, level = patients["event"], patients["probability"], sample.settings.level
 
     def note(name: str, estimate: Estimate, method: str = "") -> None:
@@ -92,6 +104,15 @@ def _note_line(sample: Sample, patients: pd.DataFrame) -> None:
         note("calibration_slope", line.slope)
     with sample.telling("calibration intercept and slope: "):
         note("calibration_intercept", calibration_in_the_large(event, probability, level), "in_the_large")
+
+
+def _tell_of_certain(sample: Sample, patients: pd.DataFrame, certain: pd.Series) -> None:
+    wrong = int((patients["event"] != patients["probability"])[certain].sum())
+    unseen = f"; {wrong} of them had the other outcome, which the line does not show" if wrong else ""
+    sample.say(
+        f"calibration intercept and slope: {certain.sum()} of {len(patients)} patients are left out, because their "
+        f"probability is 0 or 1 and has no finite log odds{unseen}"
+    )
 
 
 def _note_distance(sample: Sample, patients: pd.DataFrame) -> None:

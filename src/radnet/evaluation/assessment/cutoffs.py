@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import nan
+from math import isfinite, nan
 
 import numpy as np
 import pandas as pd
@@ -119,10 +119,13 @@ def _horizons(rows: pd.DataFrame, settings: EvaluationSettings) -> Sequence[floa
 def _fitted(patients: pd.DataFrame, settings: EvaluationSettings, horizons: Sequence[float]) -> _Fitted:
     event, score, time = (patients[name].to_numpy(dtype=float) for name in ("event", "score", "time"))
 
-    def at(cutoff: Cutoff) -> float:
-        """Return a cut-off that by the decision rule calls those the rule means: those at or above it."""
-        above_only = settings.decision_rule == "gt" and cutoff.rule != "median" and cutoff.value in score
-        return float(np.nextafter(cutoff.value, -np.inf)) if above_only else cutoff.value
+    def at(cutoff: Cutoff, highest_low: float = nan) -> float:
+        """Return a cut-off that by the decision rule calls those at or above the one found, by ``gt`` R's own."""
+        if settings.decision_rule == "ge" or cutoff.rule == "median":
+            return cutoff.value
+        if isfinite(highest_low):
+            return highest_low
+        return float(np.nextafter(cutoff.value, -np.inf)) if cutoff.value in score else cutoff.value
 
     if settings.cutoff == "youden":
         return _Fitted(at(youden(event, score)))
@@ -132,12 +135,12 @@ def _fitted(patients: pd.DataFrame, settings: EvaluationSettings, horizons: Sequ
         return _Fitted(at(median(score)))
     if settings.cutoff == "maxstat":
         selected = maxstat(time, event, score, settings.minprop)
-        return _Fitted(at(selected.cutoff), p_value=min(1.0, selected.p_lausen94))
+        return _Fitted(at(selected.cutoff, selected.highest_low_chosen), p_value=min(1.0, selected.p_lausen94))
     if not horizons:
         raise ValueError("needs a time: give evaluation.horizons=[…], in the endpoint's unit")
     curve = nne_roc(time, event, score, horizons[0], span=0.25 * score.size**-0.2)
     note = f"; {curve.horizon.note}" if curve.horizon.note else ""
-    return _Fitted(at(time_youden(curve)), horizon=horizons[0], note=note)
+    return _Fitted(at(time_youden(curve), curve.youden[0]), horizon=horizons[0], note=note)
 
 
 def note_cutoff(sample: Sample) -> None:

@@ -40,7 +40,8 @@ def judge_discrimination(sample: Sample) -> None:
     rows = sample.rows
     if len(set(rows["event"])) == 1:
         patients = rows.drop_duplicates("patient_id")
-        sample.say(f"needs both classes: {int(patients['event'].sum())} of {len(patients)} had the event", "failed")
+        with_event = int(patients["event"].sum())
+        sample.say(f"event: both classes are needed: {with_event} of {len(patients)} had the event", "failed")
         return
     with sample.telling(severity="failed"):
         if sample.folded:

@@ -40,7 +40,8 @@ def _judge(sample: Sample) -> None:
         sample.say("no lesion has a known outcome and a score", "failed")
     elif len(set(rows["event"])) == 1:
         lesions = rows.drop_duplicates(_LESION)
-        sample.say(f"needs both classes: {int(lesions['event'].sum())} of {len(lesions)} had the event", "failed")
+        with_event = int(lesions["event"].sum())
+        sample.say(f"event: both classes are needed: {with_event} of {len(lesions)} had the event", "failed")
     else:
         with sample.telling(severity="failed"):
             _note_auc(known)

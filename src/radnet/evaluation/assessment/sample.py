@@ -10,6 +10,7 @@ import pandas as pd
 
 from radnet.evaluation.assessment.found import About, Found
 from radnet.evaluation.assessment.settings import EvaluationSettings
+from radnet.evaluation.scale import near_one
 from radnet.tables import horizon_of
 
 
@@ -65,6 +66,7 @@ class Sample:
         rows = self.rows
         score = rows["score"]
         if self.folded:
+            score = pd.Series(near_one(score), index=rows.index)
             of_fold = score.groupby([rows["fold"], rows["repeat"]])
             spread = of_fold.transform("std")
             score = ((score - of_fold.transform("mean")) / spread.where(spread > 0)).fillna(0.0)
@@ -99,15 +101,10 @@ class Sample:
         """Return ``patients`` that have a probability of the event, by a horizon where one is given.
 
         It is in the column ``probability``. For a horizon that of its own column ``probability_<t>`` is taken, else,
-        when no more than one horizon is asked for, the column ``probability``. None where nobody has one.
+        when no more than one horizon is asked for, the column ``probability``. None where nobody has one; where there
+        are some by other horizons that is told.
         """
-        name = "probability"
-        if not np.isnan(horizon):
-            known = [one for one in self._probabilities if one != name and self.patients[one].notna().any()]
-            own = [one for one in known if horizon_of(one) == horizon]
-            if not own and len(self.horizons) > 1:
-                return None
-            name = own[0] if own else name
+        name = "probability" if np.isnan(horizon) else self._column_by(horizon)
         if name not in self.patients or self.patients[name].isna().all():
             return None
         known = self.patients.assign(probability=self.patients[name]).dropna(subset=["probability"])
@@ -118,6 +115,24 @@ class Sample:
         if len(wrong):
             raise ValueError(f"{name} must lie within 0 and 1, got {wrong.iloc[0]:g} ({len(wrong)} patients)")
         return known
+
+    def _column_by(self, horizon: float) -> str:
+        """Return the column with the probability by a horizon; empty where there is none."""
+        filled = [name for name in self._probabilities if self.patients[name].notna().any()]
+        by_time = {horizon_of(name): name for name in reversed(filled) if name != "probability"}
+        if horizon in by_time:
+            return by_time[horizon]
+        alone = "probability" in filled and len(set(self.horizons)) == 1
+        if by_time and self.about.whole:
+            by_others = (
+                f"no probability is by {horizon:g} ({', '.join(by_time[time] for time in sorted(by_time))} only)"
+            )
+            self.say(
+                f"{by_others}: the column probability is taken to be by {horizon:g}"
+                if alone
+                else f"{by_others}: brier_time, calibration and net benefit by {horizon:g} are left out"
+            )
+        return "probability" if alone else ""
 
     @property
     def _probabilities(self) -> list[str]:

@@ -1,13 +1,16 @@
 """Whether a model works in every subgroup alike, by its one frozen cut-off."""
 
+from math import nan
+
 import pandas as pd
 
 from radnet.evaluation.assessment.cutoffs import judge_cutoff
-from radnet.evaluation.assessment.discrimination import judge_discrimination
+from radnet.evaluation.assessment.discrimination import resampling, tell_skipped
 from radnet.evaluation.assessment.found import About, Found
 from radnet.evaluation.assessment.sample import Sample
 from radnet.evaluation.assessment.settings import EvaluationSettings
 from radnet.evaluation.assessment.survival import compare_levels, judge_survival
+from radnet.evaluation.discrimination import auc_within_folds, average_precision_within_folds
 from radnet.evaluation.regression.design import level_names
 from radnet.evaluation.subgroup import MISSING, interaction, interaction_cox, subgroup_auc
 from radnet.tables import MISSING as EMPTY_CELLS
@@ -15,6 +18,7 @@ from radnet.tables import PREDICTION_COLUMNS, horizon_of
 
 _LEVEL_OF = "level of "
 _MOST_LEVELS_OF_NUMBERS = 10
+_AT_LEAST = 10  # patients of each class, for an interval
 
 
 def with_levels(rows: pd.DataFrame, settings: EvaluationSettings, found: Found) -> pd.DataFrame:
@@ -93,16 +97,49 @@ def judge_subgroups(sample: Sample) -> None:
 def _judge_level(part: Sample) -> None:
     if part.survival:
         judge_survival(part)
-    elif part.folded:
-        judge_discrimination(part)
-        judge_cutoff(part)
+        return
+    if part.folded:
+        _judge_scores_of_folds(part)
     else:
-        auc, left_out = subgroup_auc(part.rows["event"], part.rows["score"], level=part.settings.level)
-        columns = {"lower": auc.lower, "upper": auc.upper, "p_value": auc.p_value}
-        part.metric("auc", auc.value, method="delong", **columns)
-        if left_out:
-            part.say(left_out)
-        judge_cutoff(part)
+        _judge_scores(part)
+    judge_cutoff(part)
+
+
+def _judge_scores(part: Sample) -> None:
+    event, score = part.rows["event"], part.rows["score"]
+    auc, left_out = subgroup_auc(event, score, at_least=_AT_LEAST, level=part.settings.level)
+    columns = {"lower": auc.lower, "upper": auc.upper, "p_value": auc.p_value}
+    part.metric("auc", auc.value, method="delong", **columns)
+    if left_out:
+        part.say(left_out)
+
+
+def _judge_scores_of_folds(part: Sample) -> None:
+    rows, fold = part.rows, part.fold_names
+    judged = rows[rows.groupby(fold)["event"].transform("nunique") == 2]
+    if judged.empty:
+        part.metric("auc", nan, method="bootstrap")
+        part.say(f"no AUC: {_classes(rows)[1]}, both in none of {fold.nunique()} folds")
+        return
+    fewest, told = _classes(judged)
+    given = rows["event"], rows["score"], fold, rows["patient_id"]
+    auc = auc_within_folds(*given, **resampling(part, everywhere=fewest >= _AT_LEAST))
+    tell_skipped(part, auc)
+    patients = rows["patient_id"].nunique()
+    if left_out := patients - judged["patient_id"].nunique():
+        part.say(f"{left_out} of {patients} patients stand in skipped folds only and are not in the AUC")
+    if fewest < _AT_LEAST:
+        part.say(f"no interval below {_AT_LEAST} patients of a class: {told}")
+    part.metric("auc", auc.value, judged, lower=auc.lower, upper=auc.upper, method="bootstrap")
+    precision = average_precision_within_folds(*given, **resampling(part, everywhere=False))
+    part.metric("average_precision", precision.value, judged, method="bootstrap")
+
+
+def _classes(rows: pd.DataFrame) -> tuple[int, str]:
+    """Return how many patients the smaller class has, and how many both have, in words."""
+    event = rows.drop_duplicates("patient_id")["event"] == 1
+    with_event, without = int(event.sum()), int((~event).sum())
+    return min(with_event, without), f"{with_event} with and {without} without the event"
 
 
 def _test_interaction(named: Sample, column: str) -> None:

@@ -10,6 +10,7 @@ from radnet.evaluation.assessment.discrimination import some
 from radnet.evaluation.assessment.sample import Sample
 from radnet.evaluation.discrimination import Estimate
 from radnet.evaluation.regression.design import level_names
+from radnet.evaluation.scale import lone, near_one
 from radnet.evaluation.survival.concordance import concordance_within_folds, harrell, uno
 from radnet.evaluation.survival.follow_up import Horizon
 from radnet.evaluation.survival.kaplan_meier import kaplan_meier
@@ -30,7 +31,7 @@ def judge_survival(sample: Sample) -> None:
     for group, members in {"": patients, **groups}.items():
         _survival(sample, group, members)
     if not patients["event"].any():
-        sample.say(f"needs an event: 0 of {len(patients)} had it", "failed")
+        sample.say(f"event: an event is needed: 0 of {len(patients)} had it", "failed")
         return
     if sample.folded and sample.about.whole:
         sample.say(
@@ -145,20 +146,25 @@ def _c_index_of_folds(sample: Sample) -> None:
 
 def _by_score(sample: Sample) -> None:
     """Note what a score is worth in a Cox model, whether that holds over time, and the trend along it."""
-    patients, score = sample.patients, sample.patients["score"]
+    patients = sample.patients.assign(score=near_one(sample.patients["score"]))
+    score = patients["score"]
+    if (far := lone(sample.patients["score"])) is not None:
+        sample.say(
+            f"a score of {far:g} is so far from all others that beside it their differences vanish: hazard ratio per "
+            "SD, trend and proportional hazards rest on this patient alone"
+        )
     with sample.telling("per SD: "):
         per_sd = hazard_ratio(patients["time"], patients["event"], score / score.std(), sample.settings.level)
         _note_hazard_ratio(sample, per_sd, "per_sd", patients)
         if not sample.folded:
-            _proportional_hazards(sample)
+            _proportional_hazards(sample, patients)
     if not sample.folded:
         with sample.telling("trend: "):
             trend = logrank_trend(patients["time"], patients["event"], score)
             sample.metric("logrank_trend", trend.chi2, p_value=trend.p_value)
 
 
-def _proportional_hazards(sample: Sample) -> None:
-    patients = sample.patients
+def _proportional_hazards(sample: Sample, patients: pd.DataFrame) -> None:
     with sample.telling("schoenfeld: "):
         for method in ("score", "legacy"):
             covariate = patients[["score"]]
@@ -167,19 +173,18 @@ def _proportional_hazards(sample: Sample) -> None:
 
 
 def _restricted_means(sample: Sample, groups: dict[str, pd.DataFrame]) -> None:
-    """Note restricted means at the horizons, or else up to where the shorter of the risk groups' follow-up ends."""
+    """Note restricted means at the horizons, or else up to where the shorter of the risk groups' follow-up ends.
+
+    One beyond follow-up is taken up to its end: ``at`` is then that time, ``horizon`` the one asked for.
+    """
     shortest = min(float(members["time"].max()) for members in groups.values() or [sample.patients])
-    noted = set()
     for asked in sample.horizons or (shortest,):
         for group, members, horizon, mean in _means(sample, groups, asked):
             if horizon.note:
                 sample.say(f"rmst{' by risk group' if group else ''}: {horizon.note}")
-            if (group, horizon.time) in noted:
-                continue
-            noted.add((group, horizon.time))
             tested = sample.folded and group == "high_vs_low"
             interval = {} if tested else _interval(sample, f"rmst{_of(group)} by {horizon.time:g}", mean)
-            at = {"at": horizon.time, "horizon": horizon.time}
+            at = {"at": horizon.time, "horizon": asked}
             sample.metric("rmst", mean.value, members, group=group, **at, **interval)
 
 

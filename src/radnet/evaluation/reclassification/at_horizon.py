@@ -37,8 +37,8 @@ def idi_at(
     Patients with the event before the horizon are weighted by the inverse probability of still being followed then
     (Fleming and Harrington's estimate), as in R's survIDINRI, yet without its grid of 2000 points: its value differs by
     about 0.001. One who is followed up to the horizon has not had the event. Intervals are percentiles over patients
-    drawn anew with their probabilities as they stand (survIDINRI refits its Cox models instead); a p-value is twice the
-    smaller share of resamples on one side of 0, so that it tells what the interval tells.
+    drawn anew with their probabilities as they stand (survIDINRI refits its Cox models instead). A p-value inverts the
+    interval: it is 1 minus the coverage of the one that ends at 0, and no less than 1 / (resamples + 1).
 
     Args:
         time: Follow-up of each patient, shape (n,).
@@ -246,9 +246,20 @@ def _estimates(value: Floats, drawn: Floats, level: float) -> tuple[Estimate, Es
 def _by_percentiles(value: float, drawn: Floats, level: float) -> Estimate:
     if drawn.size == 0:
         return Estimate(value, nan, nan)
-    lower, upper = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    fewer = min((drawn <= 0).sum(), (drawn >= 0).sum())
-    return Estimate(value, float(lower), float(upper), float(min(1.0, 2 * (fewer + 1) / (drawn.size + 1))))
+    tail = round((1 - level) / 2, 12)  # 0.025 of 0.95, so that a draw at that very place is the bound
+    lower, upper = np.quantile(drawn, [tail, 1 - tail])
+    p_value = 2 * min(_share_up_to_0(drawn), _share_up_to_0(-drawn))
+    return Estimate(value, float(lower), float(upper), min(1.0, max(p_value, 1 / (drawn.size + 1))))
+
+
+def _share_up_to_0(drawn: Floats) -> float:
+    """Return the largest share whose quantile, interpolated as np.quantile does, is not above 0."""
+    ordered = np.sort(drawn)
+    place = int(np.searchsorted(ordered, 0.0, side="right"))
+    if place in (0, drawn.size):
+        return float(place > 0)
+    before, after = ordered[place - 1 : place + 1]
+    return float((place - 1 + before / (before - after)) / (drawn.size - 1))
 
 
 def _mean(weight: Floats, values: ArrayLike) -> Floats:

@@ -114,7 +114,7 @@ def fit_logistic(event: ArrayLike, X: ArrayLike, names: Sequence[str]) -> Fit:
     happened = _checked_event(event)
     covariates = _checked_covariates(X, names, happened.size)
     if happened.all() or not happened.any():
-        raise ValueError(f"needs both classes: {happened.sum()} of {happened.size} had the event")
+        raise ValueError(f"event: both classes are needed: {happened.sum()} of {happened.size} had the event")
     design, scale = _scaled(np.column_stack([np.ones(happened.size), covariates]), ("(intercept)", *names))
     _refuse_separation(separating_logistic(happened, design)[1:], names, "odds")
     start = np.zeros(design.shape[1])

@@ -24,8 +24,7 @@ class MaximallySelected:
     Attributes:
         cutoff: Midway between the highest score of the low group and the lowest of the high group.
         statistic: Largest absolute standardised statistic.
-        highest_low: Highest score of the low group at each cut-off tried, rising, shape (K,). R's cut-point is the one
-            at which ``statistics`` is largest.
+        highest_low: Highest score of the low group at each cut-off tried, rising, shape (K,).
         n_low: Patients in the low group at each cut-off tried, shape (K,).
         statistics: Absolute standardised statistic at each cut-off tried, shape (K,).
         n: Patients.
@@ -39,6 +38,11 @@ class MaximallySelected:
     statistics: Floats
     n: int
     minprop: float
+
+    @property
+    def highest_low_chosen(self) -> float:
+        """Highest score of the low group at ``cutoff``: R's cut-point, above which a patient is of the high group."""
+        return float(self.highest_low[np.argmax(self.statistics)])
 
     @property
     def p_lausen92(self) -> float:

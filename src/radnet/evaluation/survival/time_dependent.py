@@ -189,10 +189,9 @@ def ipcw_roc(time: ArrayLike, event: ArrayLike, score: ArrayLike, horizon: float
     """Return the ROC curve whose area ``ipcw_auc`` estimates; arguments, errors and references as there."""
     times, happened, scores = checked_follow_up(time, event, score)
     told = _weigh(times, happened, scores, horizon, as_in)
-    threshold = np.concatenate([[-np.inf], np.unique(scores)])
-    above = (scores > threshold[:, None]).astype(float)
-    tpr, fpr = above @ told.case / told.case.sum(), above @ told.control / told.control.sum()
-    return RocAtTime(threshold, tpr, fpr, told.survival, told.horizon)
+    ranked, threshold, up_to = _thresholds(scores)
+    tpr, fpr = (_sums_from(weight[ranked])[up_to] for weight in (told.case, told.control))
+    return RocAtTime(threshold, tpr / tpr[0], fpr / fpr[0], told.survival, told.horizon)
 
 
 def km_roc(time: ArrayLike, event: ArrayLike, score: ArrayLike, horizon: float) -> RocAtTime:
@@ -214,12 +213,11 @@ def km_roc(time: ArrayLike, event: ArrayLike, score: ArrayLike, horizon: float) 
     """
     times, happened, scores = checked_follow_up(time, event, score)
     until = reachable(times, horizon)
-    threshold = np.concatenate([[-np.inf], np.unique(scores)])
-    above = scores > threshold[:, None]
-    survival = _survival_of(above, times, happened, until.time)
+    ranked, threshold, up_to = _thresholds(scores)
+    survival = _survival_between(up_to, np.full(up_to.size, scores.size), times[ranked], happened[ranked], until.time)
     everyone = float(survival[0])
     _refuse_none(everyone, until)
-    positive = above.mean(axis=1)
+    positive = (scores.size - up_to) / scores.size
     tpr, fpr = (1 - survival) * positive / (1 - everyone), survival * positive / everyone
     return RocAtTime(threshold, tpr, fpr, everyone, until)
 
@@ -248,23 +246,19 @@ def nne_roc(time: ArrayLike, event: ArrayLike, score: ArrayLike, horizon: float,
     if not 0 < span <= 1:
         raise ValueError(f"the span is a share of the patients, above 0 and up to 1, got {span}")
     until = reachable(times, horizon)
-    distinct, place, size = np.unique(scores, return_inverse=True, return_counts=True)
-    ranked = np.sort(scores)
-    furthest = np.minimum(np.searchsorted(ranked, distinct) + int(scores.size * span + 0.5), scores.size - 1)
-    reach = ranked[furthest] - distinct
-    near = np.abs(scores - distinct[:, None]) <= reach[:, None]
-    smoothed = _survival_of(near, times, happened, until.time)
-    everyone = float(smoothed[place].mean())
+    ranked, threshold, up_to = _thresholds(scores)
+    first, end = _neighbours(scores[ranked], up_to[:-1], int(scores.size * span + 0.5))
+    smoothed = _survival_between(first, end, times[ranked], happened[ranked], until.time)
+    surviving = _sums_from(np.diff(up_to) * smoothed) / scores.size
+    everyone = float(surviving[0])
     _refuse_none(everyone, until)
-    # sums over those above each distinct score, the highest first
-    positive = np.append(np.cumsum(size[::-1])[::-1], 0) / scores.size
-    surviving = np.append(np.cumsum((size * smoothed)[::-1])[::-1], 0.0) / scores.size
-    pooled = float(_survival_of(np.ones((1, times.size), dtype=bool), times, happened, until.time)[0])
+    positive = (scores.size - up_to) / scores.size
+    pooled = _survival_between(np.zeros(1, int), np.full(1, scores.size), times[ranked], happened[ranked], until.time)
     return RocAtTime(
-        np.concatenate([[-np.inf], distinct]),
+        threshold,
         (positive - surviving) / (1 - everyone),
         surviving / everyone,
-        pooled,
+        float(pooled[0]),
         until,
     )
 
@@ -319,12 +313,44 @@ def _share_below(score: Floats, others: Floats, weight: Floats) -> Floats:
     return (summed[below] + summed[up_to]) / 2 / summed[-1]
 
 
-def _survival_of(member: NDArray[np.bool_], time: Floats, event: NDArray[np.bool_], horizon: float) -> Floats:
-    """Return Kaplan-Meier survival at the horizon of each row of ``member``, shape (m, n); 1 for an empty row."""
-    at = np.unique(time[event & (time <= horizon)])
-    there = member.astype(float) @ (time[:, None] >= at)
-    events = member.astype(float) @ (event[:, None] & (time[:, None] == at))
-    return np.prod(1 - np.divide(events, there, out=np.zeros(events.shape), where=there > 0), axis=1)
+def _thresholds(score: Floats) -> tuple[NDArray[np.intp], Floats, NDArray[np.intp]]:
+    """Return the order by score, minus infinity with every distinct score, and how many scores each does not pass."""
+    ranked = np.argsort(score, kind="stable")
+    threshold = np.concatenate([[-np.inf], np.unique(score)])
+    return ranked, threshold, np.searchsorted(score[ranked], threshold, side="right")
+
+
+def _sums_from(value: ArrayLike) -> Floats:
+    """Return the sum of a value and all after it, for each, and at last 0."""
+    return np.append(np.cumsum(np.asarray(value, dtype=float)[::-1])[::-1], 0.0)
+
+
+def _neighbours(ranked: Floats, place: NDArray[np.intp], many: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return first and end of the ranks whose score is as near to that at each place as the one ``many`` above."""
+    halved = ranked / 2  # the difference of two numbers may be beyond any, that of their halves is not
+    first, end = np.empty_like(place), np.empty_like(place)
+    for one, rank in enumerate(place):
+        reach = halved[min(rank + many, ranked.size - 1)] - halved[rank]
+        near = np.abs(halved - halved[rank]) <= reach
+        first[one] = near.argmax()
+        end[one] = first[one] + near.sum()
+    return first, end
+
+
+def _survival_between(
+    first: NDArray[np.intp], end: NDArray[np.intp], time: Floats, event: NDArray[np.bool_], horizon: float
+) -> Floats:
+    """Return Kaplan-Meier survival at the horizon of patients from each ``first`` to before its ``end``, shape (m,).
+
+    It takes O(n) memory for n patients and m groups, not the O(nm) of a table of members. An empty group survives.
+    """
+    survival = np.ones(first.size)
+    for at in np.unique(time[event & (time <= horizon)]):
+        ending = event & (time == at)
+        there, events = (np.concatenate([[0], np.cumsum(counted)]) for counted in (time >= at, ending))
+        at_risk, lost = there[end] - there[first], events[end] - events[first]
+        survival *= 1 - np.divide(lost, at_risk, out=np.zeros(first.size), where=at_risk > 0)
+    return survival
 
 
 def _refuse_none(survival: float, horizon: Horizon) -> None:
