@@ -25,6 +25,10 @@ from radnet.predictors.base import (
 
 TRUSTED = (
     "numpy.dtype",
+    "radnet.models.elastic_net.ElasticNetLinear",
+    "radnet.models.elastic_net.ElasticNetLogistic",
+    "radnet.models.elastic_net_cox.ElasticNetCox",
+    "radnet.models.mixed.LogisticMixedModel",
     "radnet.models.pipeline.ClinicalEncoder",
     "radnet.models.pipeline.Clip",
     "radnet.radiomics.select.NearConstant",
