@@ -1,7 +1,10 @@
 """How tests of survival read the cases that R computed."""
 
+from functools import partial
+
 import numpy as np
-import pytest
+
+from oracle import cases
 
 FILE = "05_survival.json"
 MARKERS = [
@@ -15,12 +18,7 @@ MARKERS = [
 COX = ["cox_lung", "cox_veteran", "cox_sim69_tied", "cox_univariable_s69"]
 
 
-def of_r(*names):
-    return pytest.mark.parametrize("case", [(FILE, name) for name in names], ids=names, indirect=True)
-
-
-def close(ours, theirs, rtol=1e-6):
-    np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=1e-12)
+of_r = partial(cases, FILE)
 
 
 def arrays(case, *names):

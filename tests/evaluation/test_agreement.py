@@ -1,8 +1,12 @@
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import f
 
+import oracle
+from oracle import cases
 from radnet.evaluation.agreement.intraclass import FORMS, icc
 from radnet.evaluation.agreement.table import AGREEMENT_COLUMNS, agreement_table
 
@@ -26,8 +30,7 @@ PSYCH = dict(zip(FORMS, ("ICC1", "ICC2", "ICC3", "ICC1k", "ICC2k", "ICC3k"), str
 every_form = pytest.mark.parametrize("form", FORMS)
 
 
-def of_r(*names):
-    return pytest.mark.parametrize("case", [(FILE, name) for name in names], ids=names, indirect=True)
+of_r = partial(cases, FILE)
 
 
 def readings(case):
@@ -35,7 +38,7 @@ def readings(case):
 
 
 def close(ours, theirs):
-    np.testing.assert_allclose(np.ravel(ours), np.ravel(theirs), rtol=1e-6, atol=1e-12)
+    oracle.close(np.ravel(ours), np.ravel(theirs))
 
 
 @every_form

@@ -4,6 +4,7 @@ import pytest
 from scipy.stats import binomtest
 
 from assessing import cohort, joined, row_of, rows_of, table, told
+from oracle import cases
 from radnet.evaluation.assess import assess
 from radnet.evaluation.assessment.found import CURVE_COLUMNS
 from radnet.evaluation.assessment.settings import EvaluationSettings
@@ -13,11 +14,7 @@ QUICK = EvaluationSettings(bootstrap=100)
 SHARES = ("sensitivity", "specificity", "ppv", "npv", "accuracy")
 
 
-def of_r(file, *names):
-    return pytest.mark.parametrize("case", [(file, name) for name in names], ids=names, indirect=True)
-
-
-@of_r("01_roc_delong.json", "asah_s100b", "cohort69_rounded_ties", "missing_scores")
+@cases("01_roc_delong.json", "asah_s100b", "cohort69_rounded_ties", "missing_scores")
 def test_auc_of_a_frozen_model_equals_proc(case):
     theirs = case["outputs"]
 
@@ -32,7 +29,7 @@ def test_auc_of_a_frozen_model_equals_proc(case):
         )
 
 
-@of_r("01_roc_delong.json", "asah_s100b_vs_ndka", "missing_paired", "identical_scores")
+@cases("01_roc_delong.json", "asah_s100b_vs_ndka", "missing_paired", "identical_scores")
 def test_two_frozen_models_are_compared_as_proc_does(case):
     given, theirs = case["inputs"], case["outputs"]
     both = joined(
@@ -51,7 +48,7 @@ def test_two_frozen_models_are_compared_as_proc_does(case):
     )
 
 
-@of_r("02_cutoff_confusion.json", "asah_s100b", "tiny_n6")
+@cases("02_cutoff_confusion.json", "asah_s100b", "tiny_n6")
 def test_shares_at_the_frozen_cutoff_equal_r(case):
     cutoff = case["outputs"]["youden_pROC_best_all"]["threshold_midpoint"][0]
 
@@ -68,7 +65,7 @@ def test_shares_at_the_frozen_cutoff_equal_r(case):
             )
 
 
-@of_r("05_survival.json", "marker_sim69", "marker_veteran_neg_karno")
+@cases("05_survival.json", "marker_sim69", "marker_veteran_neg_karno")
 def test_c_index_of_a_survival_endpoint_equals_r(case):
     given = case["inputs"]
 
@@ -79,7 +76,7 @@ def test_c_index_of_a_survival_endpoint_equals_r(case):
     assert ours["lower"] < ours["estimate"] < ours["upper"]
 
 
-@of_r("05_survival.json", "km_lung_sex", "km_tiny6")
+@cases("05_survival.json", "km_lung_sex", "km_tiny6")
 def test_risk_groups_equal_survfit_and_survdiff(case):
     given, theirs = case["inputs"], case["outputs"]
     group = np.array(given["group"])

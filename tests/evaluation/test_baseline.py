@@ -1,8 +1,11 @@
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from oracle import cases, close
 from radnet.evaluation.baseline.balance import balance, smd_of_means, smd_of_shares
 from radnet.evaluation.baseline.contingency import chi_square, expected_counts, fisher, fisher_one_sided, mcnemar
 from radnet.evaluation.baseline.group_tests import (
@@ -37,12 +40,7 @@ TABLES = [*TWO_BY_TWO, "t3x2", "t4x3_sparse", "t2x5", "veteran_celltype_prior"]
 ADJUSTED = ["padj", "padj_ties_na"]
 
 
-def of_r(*names):
-    return pytest.mark.parametrize("case", [(FILE, name) for name in names], ids=names, indirect=True)
-
-
-def close(ours, theirs, rtol=1e-6):
-    np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=1e-12)
+of_r = partial(cases, FILE)
 
 
 def two_groups(case):

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss
 
+from oracle import close
 from radnet.evaluation.survival.brier import brier_at_time, integrated_brier
 from radnet.evaluation.survival.kaplan_meier import kaplan_meier
-from survival_oracle import close, of_r
+from survival_oracle import of_r
 
 
 def row(score):

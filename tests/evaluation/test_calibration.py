@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.special import expit, logit
@@ -5,6 +7,7 @@ from scipy.stats import chi2, norm
 from sklearn.metrics import brier_score_loss
 from sklearn.metrics import log_loss as log_loss_of_sklearn
 
+from oracle import cases, close
 from radnet.evaluation.calibration.curve import calibration_curve, calibration_error, lowess_curve
 from radnet.evaluation.calibration.groups import (
     equal_groups,
@@ -44,12 +47,7 @@ CERTAIN, CONSTANT = "contains_0_and_1", "constant_p"
 BOOTSTRAP = {"resamples": 50, "seed": 1, "level": 0.95}
 
 
-def of_r(*names):
-    return pytest.mark.parametrize("case", [(FILE, name) for name in names], ids=names, indirect=True)
-
-
-def close(ours, theirs, rtol=1e-6):
-    np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=1e-12)
+of_r = partial(cases, FILE)
 
 
 def complete(case):

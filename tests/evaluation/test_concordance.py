@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from lifelines.utils import concordance_index
 
+from oracle import close
 from radnet.evaluation.survival.concordance import (
     compare_concordance,
     concordance,
@@ -10,7 +11,7 @@ from radnet.evaluation.survival.concordance import (
     harrell,
     uno,
 )
-from survival_oracle import MARKERS, arrays, close, of_r
+from survival_oracle import MARKERS, arrays, of_r
 
 
 def simulated(seed, size=60, decimals=3):

@@ -1,9 +1,11 @@
 from dataclasses import astuple
+from functools import partial
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from oracle import cases, close
 from radnet.evaluation.confusion import (
     Confusion,
     Share,
@@ -32,12 +34,7 @@ SCORED = [
 COUNTED = ["zhao_like_69", "ligero_like_236", "zero_fp", "zero_fn", "no_positive_calls", "no_diseased", "tiny"]
 
 
-def of_r(*names):
-    return pytest.mark.parametrize("case", [(FILE, name) for name in names], ids=names, indirect=True)
-
-
-def close(ours, theirs):
-    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-12)
+of_r = partial(cases, FILE)
 
 
 def assert_equals_r(counts, theirs):

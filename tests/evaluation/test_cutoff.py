@@ -1,6 +1,9 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
+from oracle import cases
 from radnet.evaluation.cutoff import (
     Cutoff,
     between,
@@ -19,8 +22,7 @@ MARKERS = ["marker_lung_age", "marker_sim69", "marker_sim69_tied", "marker_veter
 CASES = ["asah_s100b", "asah_wfns", "pima_te_glu", "cohort69", "cohort69_ties", "lesions236", "tiny_n6", "perfect"]
 
 
-def of_r(*names):
-    return pytest.mark.parametrize("case", [(FILE, name) for name in names], ids=names, indirect=True)
+of_r = partial(cases, FILE)
 
 
 def complete(case):

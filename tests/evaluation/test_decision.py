@@ -1,7 +1,10 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from lifelines import KaplanMeierFitter
 
+from oracle import cases, close
 from radnet.evaluation.decision.net_benefit import (
     cost_benefit,
     decision_curve,
@@ -22,12 +25,7 @@ BINARY = [
 ]
 
 
-def of_r(*names):
-    return pytest.mark.parametrize("case", [(FILE, name) for name in names], ids=names, indirect=True)
-
-
-def close(ours, theirs):
-    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-12)
+of_r = partial(cases, FILE)
 
 
 def curve_of(case, thresholds, decision_rule):

@@ -1,6 +1,7 @@
 import time
 import tracemalloc
 from dataclasses import astuple
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from scipy.stats import mannwhitneyu, ttest_1samp
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
+from oracle import cases, close
 from radnet.evaluation.discrimination import (
     auc_bootstrap,
     auc_difference_bootstrap,
@@ -53,12 +55,7 @@ PAIRED = [
 UNPAIRED = ["pima_te_odd_vs_even_glu", "asah_vs_pima_unpaired"]
 
 
-def of_r(*names):
-    return pytest.mark.parametrize("case", [(FILE, name) for name in names], ids=names, indirect=True)
-
-
-def close(ours, theirs):
-    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-12)
+of_r = partial(cases, FILE)
 
 
 def complete(case):

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from lifelines.statistics import multivariate_logrank_test
 
+from oracle import close
 from radnet.evaluation.survival.logrank import logrank, logrank_trend, pairwise_logrank
 from radnet.evaluation.survival.proportional_hazards import cox
-from survival_oracle import arrays, close, of_r
+from survival_oracle import arrays, of_r
 
 KM = [
     "km_lung_sex",

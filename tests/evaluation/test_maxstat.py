@@ -1,7 +1,10 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.stats import norm
 
+from oracle import cases, close
 from radnet.evaluation.survival.logrank import logrank
 from radnet.evaluation.survival.maxstat import MaximallySelected, maxstat, p_hothorn_lausen
 
@@ -22,18 +25,13 @@ COUNTED_OUT = [
 ]  # R overflows beyond 170
 
 
-def of_r(*names):
-    return pytest.mark.parametrize("case", [(FILE, name) for name in names], ids=names, indirect=True)
+of_r = partial(cases, FILE)
 
 
 def complete(case):
     """R drops patients without a marker."""
     columns = np.array([case["inputs"][key] for key in ("time", "event", "marker")], dtype=float)
     return columns[:, ~np.isnan(columns).any(axis=0)]
-
-
-def close(ours, theirs):
-    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-12)
 
 
 @of_r(*CASES)

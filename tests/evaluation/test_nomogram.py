@@ -1,7 +1,10 @@
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from oracle import cases, close
 from radnet.evaluation.regression.nomogram import cox_nomogram, logistic_nomogram, nomogram
 from radnet.evaluation.regression.ticks import pretty
 
@@ -10,12 +13,7 @@ LOGISTIC = ["pima_te_logistic", "asah_logistic_factor"]
 ALL = [*LOGISTIC, "lung_cox"]
 
 
-def of_r(*names):
-    return pytest.mark.parametrize("case", [(FILE, name) for name in names], ids=names, indirect=True)
-
-
-def close(ours, theirs, rtol=1e-6):
-    np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=1e-9)
+of_r = partial(cases, FILE)
 
 
 def fit(case):

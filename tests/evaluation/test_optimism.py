@@ -1,8 +1,11 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
+from oracle import cases
 from radnet.evaluation.calibration.optimism import (
     INDICES,
     calibration_curve_corrected,
@@ -16,8 +19,7 @@ FILE = "03_calibration.json"
 LOOSER = {"Dxy": 1e-3}  # rms 6.5 bins probabilities before it ranks them
 
 
-def of_r(*names):
-    return pytest.mark.parametrize("case", [(FILE, name) for name in names], ids=names, indirect=True)
+of_r = partial(cases, FILE)
 
 
 def logistic(columns, event):

@@ -4,9 +4,10 @@ import pytest
 from lifelines import CoxPHFitter
 from scipy.optimize import minimize_scalar
 
+from oracle import close
 from radnet.evaluation.survival.concordance import harrell
 from radnet.evaluation.survival.proportional_hazards import cox, cumulative_hazard, hazard_ratio
-from survival_oracle import COX, close, of_cox, of_r
+from survival_oracle import COX, of_cox, of_r
 
 TIES = pytest.mark.parametrize("ties", ["efron", "breslow"])
 

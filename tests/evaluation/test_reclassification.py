@@ -1,7 +1,10 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.stats import norm
 
+from oracle import cases, close
 from radnet.evaluation.reclassification.binary import (
     idi,
     nri_categorical,
@@ -15,16 +18,11 @@ CASES = ["pima_te_add_glu", "asah_add_s100b", "cohort69", "no_change", "p_on_cut
 AS_PREDICTABEL = 2 * norm.cdf(1.96) - 1  # its intervals reach 1.96 standard errors, not 1.959964
 
 
-def of_r(*names):
-    return pytest.mark.parametrize("case", [(FILE, name) for name in names], ids=names, indirect=True)
+of_r = partial(cases, FILE)
 
 
 def given(case):
     return [np.asarray(case["inputs"][key], dtype=float) for key in ("y", "p_new", "p_old")]
-
-
-def close(ours, theirs):
-    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-12)
 
 
 def bounds(estimate):

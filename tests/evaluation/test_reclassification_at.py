@@ -1,6 +1,9 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
+from oracle import cases, close
 from radnet.evaluation.reclassification.at_horizon import idi_at, nri_categorical_at, nri_continuous_at
 from radnet.evaluation.reclassification.binary import idi, nri_categorical, nri_continuous
 
@@ -9,18 +12,13 @@ CASES = ["lung_365_add_ecog", "veteran_120_add_karno"]
 DRAWS = {"resamples": 400, "seed": 3, "level": 0.95}
 
 
-def of_r(*names):
-    return pytest.mark.parametrize("case", [(FILE, name) for name in names], ids=names, indirect=True)
+of_r = partial(cases, FILE)
 
 
 def given(case):
     """Time, event, and the probabilities R's Cox models gave."""
     inputs, outputs = case["inputs"], case["outputs"]
     return inputs["time"], inputs["event"], outputs["risk_new_at_t0"], outputs["risk_old_at_t0"]
-
-
-def close(ours, theirs):
-    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-12)
 
 
 def assert_equals_nricens(ours, theirs):

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from oracle import cases, close
 from radnet.cli import main
 
 TABLE_ONE, NOMOGRAM, SURVIVAL = "10_table_one.json", "12_nomogram.json", "05_survival.json"
@@ -14,11 +15,7 @@ COX = ["cox_lung", "cox_veteran", "cox_sim69_tied", "cox_univariable_s69"]
 
 
 def of_r(*names, file=TABLE_ONE):
-    return pytest.mark.parametrize("case", [(file, name) for name in names], ids=names, indirect=True)
-
-
-def close(ours, theirs, rtol=1e-6):
-    np.testing.assert_allclose(np.asarray(ours, dtype=float), theirs, rtol=rtol, atol=1e-12)
+    return cases(file, *names)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 from lifelines import CoxPHFitter
 from scipy.optimize import brentq, minimize
 
+from oracle import cases, close
 from radnet.evaluation.baseline.multiplicity import adjusted_p_values
 from radnet.evaluation.regression.design import design
 from radnet.evaluation.regression.fit import SeparationError, fit_cox, fit_logistic, likelihood_ratio
@@ -17,11 +18,7 @@ COX = ["cox_lung", "cox_veteran", "cox_sim69_tied", "cox_univariable_s69"]
 
 
 def of_r(*names, file=FILE):
-    return pytest.mark.parametrize("case", [(file, name) for name in names], ids=names, indirect=True)
-
-
-def close(ours, theirs, rtol=1e-6):
-    np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=1e-12)
+    return cases(file, *names)
 
 
 def model(case):

@@ -3,8 +3,9 @@ import pytest
 from lifelines import KaplanMeierFitter
 from lifelines.utils import restricted_mean_survival_time
 
+from oracle import close
 from radnet.evaluation.survival.rmst import compare_restricted_means, restricted_mean
-from survival_oracle import arrays, close, of_r
+from survival_oracle import arrays, of_r
 
 CASES = ["rmst_veteran_trt", "rmst_sim69"]
 

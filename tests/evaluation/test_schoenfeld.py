@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from oracle import close
 from radnet.evaluation.survival.proportional_hazards import cox
 from radnet.evaluation.survival.schoenfeld import schoenfeld
-from survival_oracle import COX, close, of_cox, of_r
+from survival_oracle import COX, of_cox, of_r
 
 TIES = pytest.mark.parametrize("ties", ["efron", "breslow"])
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from lifelines import KaplanMeierFitter
 
+from oracle import close
 from radnet.evaluation.survival.kaplan_meier import kaplan_meier, median_follow_up
-from survival_oracle import arrays, close, of_r
+from survival_oracle import arrays, of_r
 
 KM = [
     "km_lung_sex",

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from oracle import close
 from radnet.evaluation.survival.concordance import uno
 from radnet.evaluation.survival.time_dependent import compare_auc_at_time, ipcw_auc, ipcw_roc, km_roc, nne_roc
-from survival_oracle import MARKERS, arrays, close, of_r
+from survival_oracle import MARKERS, arrays, of_r
 
 CONVENTION = pytest.mark.parametrize("as_in", ["timeROC", "riskRegression"])
 

@@ -9,11 +9,12 @@ from scipy.stats import norm
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from assessing import joined, row_of, rows_of, table, told
+from oracle import close
 from radnet.cli import main
 from radnet.evaluation.assess import assess
 from radnet.evaluation.assessment.settings import EvaluationSettings
 from radnet.evaluation.survival.brier import integrated_brier
-from survival_oracle import MARKERS, arrays, close, of_r
+from survival_oracle import MARKERS, arrays, of_r
 
 Z = norm.ppf(0.975)
 

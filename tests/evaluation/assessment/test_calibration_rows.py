@@ -1,6 +1,7 @@
 """Calibration as ``evaluate.py`` writes it: the numbers of R from a file of predictions."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from scipy.special import expit, logit
 from scipy.stats import binomtest, chi2, norm
 
 from assessing import joined, row_of, rows_of, table, told
+from oracle import cases, close
 from radnet.cli import main
 from radnet.evaluation.assess import assess
 from radnet.evaluation.assessment.settings import EvaluationSettings
@@ -32,8 +34,7 @@ FAMILY = (
 QUICK = EvaluationSettings(bootstrap=20)
 
 
-def of_r(*names):
-    return pytest.mark.parametrize("case", [(FILE, name) for name in names], ids=names, indirect=True)
+of_r = partial(cases, FILE)
 
 
 class Written:
@@ -77,10 +78,6 @@ def binary(case, **columns):
 
 def estimate_of(found, metric, **where):
     return row_of(found, metric, **where)["estimate"]
-
-
-def close(ours, theirs, rtol=1e-6):
-    np.testing.assert_allclose(np.asarray(ours, dtype=float), theirs, rtol=rtol, atol=1e-9)
 
 
 @of_r(*VARIED, CERTAIN, CONSTANT)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from assessing import joined, table
+from oracle import cases
 from radnet.cli import main
 from radnet.evaluation.assess import assess
 from radnet.evaluation.assessment.settings import EvaluationSettings
@@ -18,16 +19,12 @@ SHARES = ("sensitivity", "specificity", "ppv", "npv", "accuracy")
 REFIT = "evaluation.allow_refit_cutoff=true"
 
 
-def of_r(file, *names):
-    return pytest.mark.parametrize("case", [(file, name) for name in names], ids=names, indirect=True)
-
-
 def confusion_of_r(*names):
-    return of_r("02_cutoff_confusion.json", *names)
+    return cases("02_cutoff_confusion.json", *names)
 
 
 def marker_of_r(*names):
-    return of_r("05_survival.json", *names)
+    return cases("05_survival.json", *names)
 
 
 @pytest.fixture

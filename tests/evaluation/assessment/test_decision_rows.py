@@ -1,6 +1,7 @@
 """Net benefit and clinical impact as ``evaluate.py`` writes them: the numbers of R from a file of predictions."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from scipy.stats import binom
 
 from assessing import joined, row_of, rows_of, table, told
+from oracle import cases, close
 from radnet.cli import main
 from radnet.evaluation.assess import assess
 from radnet.evaluation.assessment.settings import EvaluationSettings
@@ -27,8 +29,7 @@ FAMILY = ("net_benefit", "net_benefit_all", "net_benefit_standardized", "impact_
 QUICK = EvaluationSettings(bootstrap=20)
 
 
-def of_r(*names):
-    return pytest.mark.parametrize("case", [(FILE, name) for name in names], ids=names, indirect=True)
+of_r = partial(cases, FILE)
 
 
 class Written:
@@ -56,10 +57,6 @@ def asked(thresholds):
 
 def binary(case):
     return table(case["inputs"]["y"], case["inputs"]["p"], probability=case["inputs"]["p"])
-
-
-def close(ours, theirs):
-    np.testing.assert_allclose(np.asarray(ours, dtype=float), theirs, rtol=1e-6, atol=1e-12)
 
 
 def assert_rows(found, metric, thresholds, theirs, **where):

@@ -1,6 +1,7 @@
 """From files of predictions to auc, average_precision and the differences of models in metrics.csv."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from scipy.stats import t, ttest_1samp
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 from assessing import cohort, joined, row_of, rows_of, table, told
+from oracle import cases, close
 from radnet.cli import main
 from radnet.evaluation.assess import assess
 from radnet.evaluation.assessment.settings import EvaluationSettings
@@ -45,13 +47,7 @@ PAIRED = [
 UNPAIRED = ["pima_te_odd_vs_even_glu", "asah_vs_pima_unpaired"]
 
 
-def of_r(*names):
-    return pytest.mark.parametrize("case", [(FILE, name) for name in names], ids=names, indirect=True)
-
-
-def close(ours, theirs, **tolerance):
-    ours = np.asarray(ours, dtype=float)
-    np.testing.assert_allclose(ours, theirs, **({"rtol": 1e-6, "atol": 1e-12} | tolerance))
+of_r = partial(cases, FILE)
 
 
 def evaluated(predictions, folder, *typed, lesions=None):

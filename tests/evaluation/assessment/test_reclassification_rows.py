@@ -1,11 +1,14 @@
 """From a file of two models' predictions to idi and the net reclassification improvements in metrics.csv."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import norm
 
 from assessing import joined, row_of, rows_of, table, told
+from oracle import cases, close
 from radnet.cli import main
 from radnet.evaluation.assess import assess
 from radnet.evaluation.assessment.settings import EvaluationSettings
@@ -17,12 +20,7 @@ PARTS = {"": "total", "_event": "event", "_nonevent": "nonevent"}
 OF_TWO = ("idi", "nri_continuous", "nri_categorical", "nri_event", "nri_nonevent")
 
 
-def of_r(*names):
-    return pytest.mark.parametrize("case", [(FILE, name) for name in names], ids=names, indirect=True)
-
-
-def close(ours, theirs):
-    np.testing.assert_allclose(np.asarray(ours, dtype=float), theirs, rtol=1e-6, atol=1e-12)
+of_r = partial(cases, FILE)
 
 
 def evaluated(predictions, folder, *typed):

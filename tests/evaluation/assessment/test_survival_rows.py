@@ -9,6 +9,7 @@ import pytest
 from lifelines import CoxPHFitter
 
 from assessing import joined, row_of, rows_of, table, told
+from oracle import close
 from radnet.cli import main
 from radnet.evaluation.assess import assess
 from radnet.evaluation.assessment.settings import EvaluationSettings
@@ -43,10 +44,6 @@ def followed(time, event, score, **columns):
 
 def horizons(times):
     return f"evaluation.horizons=[{','.join(f'{time:g}' for time in times)}]"
-
-
-def close(ours, theirs, rtol=1e-6):
-    np.testing.assert_allclose(np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float), rtol=rtol, atol=1e-12)
 
 
 def survival_equals_survfit(judged, theirs, where_of_group):
