@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from radnet.data.simulate import SimulationSettings, simulate, simulation_settings
 from radnet.data.simulation.planted import plant
+from radnet.data.simulation.presets import PRESETS
 
 DRIVERS = ["lines_ge2", "visceral", "sites_ge3"]
 FEW = {"n": 6, "covariates": "pooled", "max_lesions": 2}
@@ -428,6 +429,26 @@ def test_tables_alone_hold_no_image(tmp_path):
     assert lesions[["image", "mask", "image_sha256"]].isna().all(axis=None)
     assert not (folder / "images").exists()
     assert truth_of(folder)["reader_auc"]["auc"] is None
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_can_be_simulated_down_to_two_patients(preset, tmp_path):
+    folder = simulated(tmp_path / "cohort", preset, n=2, images=False)
+
+    truth = truth_of(folder)
+    clinical = pd.read_csv(folder / "clinical.csv")
+    assert [one["patient_id"] for one in truth["patients"]] == list(clinical["patient_id"]) == ["P0001", "P0002"]
+    assert {"version", "seed", "settings", "null", "oracle_auc", "biology", "lesions"} <= truth.keys()
+    assert truth["null"].keys() == {"image", "clinical", "survival"}
+
+
+@pytest.mark.parametrize("preset", ["wang", "han", "ligero"])
+def test_the_other_studies_give_the_same_files_for_the_same_seed(preset, tmp_path):
+    knobs = {"n": 3, "size_voxels": 24, "radius_mm": (3, 4), "max_lesions": 1}
+    one, two = (contents(simulated(tmp_path / name, preset, **knobs)) for name in ("one", "two"))
+
+    assert one == two
+    assert sum(name.startswith("images") for name in one) == 3
 
 
 def test_a_name_stands_before_every_patient_and_centre(tmp_path):

@@ -6,17 +6,36 @@ Its keys:
 
 * ``version``, ``seed``: of radnet, and of the draw.
 * ``settings``: every knob, as it was in force.
-* ``null``: whether ``image``, ``clinical`` (drivers and covariates) and ``survival`` carry no signal.
-* ``odds_ratios``: of the three drivers, adjusted for each other.
-* ``oracle_auc``: by source (``image``, ``drivers``, ``image_and_drivers``, ``clinical``, ``combined``: the upper bound
-  of any model; and, where centres differ in prevalence, each ``…_with_centre``) the ``{auc, se, formula}`` over all
-  patients that could be drawn; ``se`` is null where the value is exact.
-* ``sample_oracle_auc``: by group (``all``, ``held_out``) the same for the patients drawn, ``image`` and ``combined``.
-* ``oracle_c_index``: for progression, ``combined`` and ``rate`` (which nothing exceeds): ``{c_index, se, formula}``.
-* ``expected_event_share``: of progression.
-* ``reader_auc``: of a reader who measures texture, ring and volume in the images; null without images.
+* ``null``: whether ``image``, ``clinical`` (what the table holds) and ``survival`` carry no signal.
+* ``oracle_auc``: by source the ``{auc, se, formula}`` of a perfect reader over all patients that could be drawn; ``se``
+  is null where the value is exact. Empty where the study has no binary outcome.
+* ``sample_oracle_auc``: by group (``all``, ``held_out``) the same for the patients drawn.
+* ``oracle_c_index``, ``sample_oracle_c_index``: likewise ``{c_index, se, formula}`` for a time.
+* ``expected_event_share``: of that time's event.
+* ``reader_auc``, ``reader_c_index``: of a reader who measures texture, ring and volume in the images and fits a rule to
+  the training patients: the estimate, ``fitted_on`` and ``judged_on``; the estimate is null without images.
 * ``biology``: the ``planted`` columns of biology.csv, and their ``correlation`` with the texture latent.
-* ``patients``, ``lesions``: one record each: latents, likelihood ratios, what they ask of the image, what it shows.
+* ``patients``, ``lesions``: one record each: latents, what follows from them, what the image is to show and shows.
+
+A study has those that mean something to it:
+
+* Responders and non-responders (presets ``small``, ``paper``, ``multicentre``): ``odds_ratios`` of the three drivers,
+  adjusted for each other. ``oracle_auc`` of ``image``, ``drivers``, ``image_and_drivers``, ``clinical``, ``combined``
+  (the upper bound of any model), and, where centres differ in prevalence, each ``…_with_centre``;
+  ``sample_oracle_auc`` of ``image`` and ``combined``; ``oracle_c_index`` for progression of ``combined`` and ``rate``
+  (which nothing exceeds); ``reader_auc``. Of a patient the likelihood ratios ``llr_…``.
+* A time to recurrence (``wang``): ``hazard_ratio_per_sd`` of what is planted. ``oracle_auc`` is empty;
+  ``oracle_c_index`` and ``sample_oracle_c_index`` of ``image`` (the upper bound of any model: covariates say nothing)
+  and ``latent`` (of the patient's own x, which the lesion shows with noise); ``reader_c_index``, of a Cox rule. Of a
+  patient ``x``, which multiplies the hazard, and ``x_from_image``, what a perfect reader makes of it.
+* An inflamed phenotype (``han``): ``oracle_auc`` and ``sample_oracle_auc`` of ``image_for_tme``, ``image_for_cd8`` and
+  ``image_for_response`` (each the upper bound of any model of that label: there are no covariates); ``reader_auc`` of
+  the rule learned from ``tme``, judged on ``tme``; ``transferred_reader_auc``: the same rule judged on ``cd8`` and
+  ``response``. Of a patient the ``phenotype``, whatever the label its centre has, and ``llr_image``.
+* Clinical benefit (``ligero``): ``marker_shifts``, how much more albumin and lymphocytes patients with benefit have.
+  ``oracle_auc`` of ``image``, ``clinical``, ``combined`` and ``combined_with_centre`` (the upper bound of any model);
+  ``sample_oracle_auc`` of ``image`` and ``combined``; ``oracle_c_index`` for overall survival of ``image`` and
+  ``combined``; ``reader_auc``. Of a patient the likelihood ratios ``llr_…``.
 """
 
 import json
@@ -25,29 +44,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from radnet import __version__
-from radnet.data.simulation.design import (
-    BIOLOGY_CORRELATION,
-    COVARIATES,
-    ODDS_RATIOS,
-    OUTCOMES,
-    PLANTED_BIOLOGY,
-)
+from radnet.data.simulation.biology import BIOLOGY_CORRELATION, PLANTED_BIOLOGY
 from radnet.data.simulation.images import spacings, write_images
-from radnet.data.simulation.oracle import (
-    Estimate,
-    expected_event_share,
-    oracle_aucs,
-    oracle_c_indices,
-    patient_llrs,
-    reader_auc,
-    sample_auc,
-)
-from radnet.data.simulation.planted import PlantedCohort, plant
+from radnet.data.simulation.planted import STUDIES, plant
 from radnet.data.simulation.settings import SimulationSettings, simulation_settings
+from radnet.data.simulation.study import PlantedCohort
 from radnet.files import write_atomically, write_json
 from radnet.tables import write_table
 
@@ -85,7 +89,9 @@ def simulate(
     write_json(_identity(settings), folder / "truth" / "settings.json")
     cohort = plant(settings)
     delineations = _delineations(settings, cohort, folder, workers, progress)
-    write_table(cohort.patients[["patient_id", "centre", "split", *COVARIATES, *OUTCOMES]], folder / "clinical.csv")
+    write_table(
+        cohort.patients[["patient_id", "centre", "split", *STUDIES[settings.study].columns]], folder / "clinical.csv"
+    )
     write_table(delineations[list(LESION_COLUMNS)], folder / "lesions.csv")
     if settings.biology:
         write_table(cohort.biology, folder / "biology.csv")
@@ -134,80 +140,38 @@ def _delineations(
     else:
         lesions = cohort.lesions.assign(reader="1", repeat="1", image="", mask="", image_sha256="")
         tell(settings.n, settings.n)
-    spacing = spacings(settings, lesions["centre_letter"]).round(6)
+    spacing = spacings(settings, lesions["scanner"]).round(6)
     lesions = lesions.assign(spacing_z=spacing[:, 0], spacing_y=spacing[:, 1], spacing_x=spacing[:, 2])
     return lesions.assign(slice_mm=lesions["spacing_z"]).round({"long_mm": 2, "volume_mm3": 2})
 
 
 def _truth(settings: SimulationSettings, cohort: PlantedCohort, delineations: pd.DataFrame) -> dict[str, Any]:
-    patients, lesions = cohort.patients, cohort.lesions
-    llr = patient_llrs(settings, patients, lesions)
+    lesions = cohort.lesions
+    readings = _readings(delineations) if settings.images else None
+    planted = STUDIES[settings.study].truth(settings, cohort, readings)
     return {
         "version": __version__,
         "seed": settings.seed,
         "settings": asdict(settings),
-        "null": {
-            "image": settings.signal == 0,
-            "clinical": settings.clinical == 0 and settings.covariates == "pooled",
-            "survival": settings.strict_null,
-        },
-        "odds_ratios": {driver: ratio**settings.clinical for driver, ratio in ODDS_RATIOS.items()},
-        "oracle_auc": {name: _named("auc", found) for name, found in oracle_aucs(settings).items()},
-        "sample_oracle_auc": _sample_oracle_aucs(settings, patients, llr),
-        "oracle_c_index": {name: _named("c_index", found) for name, found in oracle_c_indices(settings).items()},
-        "expected_event_share": expected_event_share(settings),
-        "reader_auc": _reader_auc(settings, patients, delineations),
+        **planted.cohort,
         "biology": {
             "planted": list(PLANTED_BIOLOGY) if settings.biology else [],
             "correlation": BIOLOGY_CORRELATION if settings.biology else 0.0,
         },
-        "patients": _records(
-            patients[["patient_id", "centre", "split", "response", "n_lesions", "t", "p", "v", "carrier", "pfs_rate"]],
-            llr.add_prefix("llr_"),
-        ),
+        "patients": _records(planted.patients),
         "lesions": _records(
             lesions[["patient_id", "lesion_id", "site", "carries", "t", "p", "v"]],
             lesions[["texture_sd_hu", "texture_width_mm", "ring_hu", "mean_shift_hu"]],
             lesions[["semi_z_mm", "semi_y_mm", "semi_x_mm"]],
-            _readings(delineations) if settings.images else pd.DataFrame(index=lesions.index),
+            pd.DataFrame(index=lesions.index) if readings is None else readings.reset_index(drop=True),
         ),
     }
 
 
-def _sample_oracle_aucs(
-    settings: SimulationSettings, patients: pd.DataFrame, llr: pd.DataFrame
-) -> dict[str, dict[str, Any]]:
-    scores = {"image": llr["image"], "combined": llr["combined"]}
-    if settings.centre_outcome != 0:
-        scores["combined_with_centre"] = llr["combined"] + llr["centre"]
-    everyone = np.ones(len(patients), dtype=bool)
-    response = patients["response"].to_numpy()
-    return {
-        group: {name: _named("auc", sample_auc(score.to_numpy()[of], response[of])) for name, score in scores.items()}
-        for group, of in (("all", everyone), ("held_out", (patients["split"] == "held_out").to_numpy()))
-        if of.any()
-    }
-
-
-def _reader_auc(settings: SimulationSettings, patients: pd.DataFrame, delineations: pd.DataFrame) -> dict[str, object]:
-    if not settings.images:
-        return {"auc": None, "se": None, "formula": "not estimated: there are no images"}
-    readings = _readings(delineations).set_index(delineations.loc[_is_true(delineations), "patient_id"].to_numpy())
-    of = patients.set_index("patient_id")
-    return reader_auc(readings, of["response"], of["split"])
-
-
 def _readings(delineations: pd.DataFrame) -> pd.DataFrame:
-    """One row per lesion, in the order of the planted lesions."""
-    return delineations.loc[_is_true(delineations), _READINGS].reset_index(drop=True)
-
-
-def _is_true(delineations: pd.DataFrame) -> pd.Series:
-    return (delineations["reader"] == "1") & (delineations["repeat"] == "1")
-
-
-def _named(quantity: str, found: Estimate) -> dict[str, object]:
-    return {quantity: found.value, "se": found.se, "formula": found.formula}
+    """One row per lesion, indexed by patient, in the order of the planted lesions."""
+    true = delineations[(delineations["reader"] == "1") & (delineations["repeat"] == "1")]
+    return true.set_index(true["patient_id"].to_numpy())[_READINGS]
 
 
 def _records(*blocks: pd.DataFrame) -> list[dict[str, Any]]:

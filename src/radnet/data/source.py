@@ -21,7 +21,7 @@ def simulated_folder(preset: str, cache: str, workers: int, knobs: Mapping[str, 
     """Return the folder of a simulated cohort, made on first use and kept under ``cache``.
 
     Args:
-        preset: ``small``, ``paper`` or ``multicentre``.
+        preset: Name of a preset, such as ``small``.
         cache: Folder that keeps simulated cohorts.
         workers: Processes that draw images.
         knobs: What differs from the preset; null leaves the preset's value.

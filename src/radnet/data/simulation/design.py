@@ -1,4 +1,4 @@
-"""What the simulated cohort is designed to be: shares, odds ratios, rates and names, and how the knobs change them."""
+"""What a cohort of responders and non-responders is designed to be: shares, odds ratios and rates, by knob."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,9 +17,6 @@ ODDS_RATIOS = {"lines_ge2": 0.35, "visceral": 0.4835, "sites_ge3": 0.42}
 
 LESION_COUNTS = np.array([[0.45, 0.35, 0.20, 0.0, 0.0], [0.0, 0.10, 0.40, 0.30, 0.20]])
 """Probability of 1 to 5 lesions, without and with three sites or more."""
-
-LATENT_CORRELATION = 0.3
-SIGNAL_DIRECTION = {"texture": (1.0, 0.0), "ring": (0.0, 1.0), "both": (1.0, 0.6), "volume": (0.0, 0.0)}
 
 AGE_MEAN = {"nonresponder": 47.56, "responder": 49.32, "pooled": 48.37}
 AGE_SD = 10.4
@@ -58,7 +55,6 @@ SUBTYPE_SHARES = {
 CPS_OBSERVED = 114 / 240
 
 SITES = ("liver", "lung", "node", "soft_tissue", "breast")
-VISCERAL_SITES = ("liver", "lung")
 FIRST_VISCERAL_SITE = np.array([0.55, 0.45, 0.0, 0.0, 0.0])
 SITES_IF_VISCERAL = np.array([0.20, 0.20, 0.30, 0.20, 0.10])
 SITES_IF_NOT = np.array([0.0, 0.0, 0.45, 0.25, 0.30])
@@ -73,25 +69,6 @@ COVARIATES = (
     *("dnlr", "ldh", "albumin", "antiangiogenic", "lines_ge2", "sites_ge3", "visceral", "cps", "ct_days_before"),
 )
 OUTCOMES = ("response", "best_response", "pfs_months", "pfs_event", "os_months", "os_event")
-
-GENES = (
-    *("CD274", "CTLA4", "IDO1", "SIGLEC9", "PDCD1", "PDCD1LG2"),
-    *("LAG3", "HAVCR2", "CD8A", "GZMA", "GZMB", "PRF1"),
-)
-CELL_FRACTIONS = (
-    *("cell_CD8_T", "cell_cytotoxic", "cell_exhausted", "cell_NK", "cell_Th1", "cell_DC"),
-    *("cell_CD4_T", "cell_CD4_naive", "cell_CD8_naive", "cell_Tr1", "cell_nTreg", "cell_iTreg"),
-    *("cell_Th2", "cell_Th17", "cell_Tfh", "cell_central_memory", "cell_effector_memory", "cell_NKT"),
-    *("cell_MAIT", "cell_gamma_delta", "cell_B", "cell_monocyte", "cell_macrophage", "cell_neutrophil"),
-)
-PLANTED_BIOLOGY = (*GENES, *CELL_FRACTIONS[:6])
-BIOLOGY = (
-    *GENES,
-    *CELL_FRACTIONS,
-    *(f"null_gene_{i:02d}" for i in range(1, 61)),
-    *(f"tile_{i:02d}" for i in range(1, 86)),
-)
-BIOLOGY_CORRELATION = 0.5
 
 
 def driver_log_odds(clinical: float) -> NDArray[np.float64]:

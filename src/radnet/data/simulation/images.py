@@ -12,9 +12,10 @@ import SimpleITK
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from radnet.data.simulation.draws import STREAMS, uniforms
 from radnet.data.simulation.phantom import Contour, LesionDesign, Scan, Scanner, Triple, read_lesion, scan, scanner_of
-from radnet.data.simulation.planted import STREAMS, PlantedCohort, uniforms
 from radnet.data.simulation.settings import SimulationSettings
+from radnet.data.simulation.study import PlantedCohort
 from radnet.files import file_hash, write_atomically
 
 REDRAWN_LESIONS = 30
@@ -60,10 +61,10 @@ def write_images(
             raise
 
 
-def spacings(settings: SimulationSettings, letters: pd.Series) -> NDArray[np.float64]:
-    """Return the spacing along Z, Y and X of the scanner of each row's centre, shape (rows, 3)."""
-    known = {letter: scanner_of(letter, settings.centre_shift, settings.seed).spacing_mm for letter in letters.unique()}
-    return np.array([known[letter] for letter in letters])
+def spacings(settings: SimulationSettings, scanners: pd.Series) -> NDArray[np.float64]:
+    """Return the spacing along Z, Y and X of each row's scanner, shape (rows, 3)."""
+    known = {name: scanner_of(name, settings.centre_shift, settings.seed).spacing_mm for name in scanners.unique()}
+    return np.array([known[name] for name in scanners])
 
 
 def _jobs(settings: SimulationSettings, cohort: PlantedCohort, folder: Path) -> Iterator[_PatientJob]:
@@ -76,7 +77,7 @@ def _jobs(settings: SimulationSettings, cohort: PlantedCohort, folder: Path) -> 
             settings=settings,
             patient=patient.number,
             patient_id=patient.patient_id,
-            scanner=scanner_of(patient.centre_letter, settings.centre_shift, settings.seed),
+            scanner=scanner_of(patient.scanner, settings.centre_shift, settings.seed),
             designs={
                 row.lesion_id: LesionDesign(
                     site=row.site,

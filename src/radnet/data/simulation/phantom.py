@@ -19,8 +19,8 @@ Mask = NDArray[np.bool_]
 Triple = tuple[float, float, float]
 Seed = tuple[int, ...]
 
-BACKGROUND_HU = {"liver": 110.0, "lung": -780.0, "node": -80.0, "soft_tissue": 55.0, "breast": -40.0}
-LESION_HU = {"liver": 75.0, "lung": 55.0, "node": 85.0, "soft_tissue": 80.0, "breast": 80.0}
+BACKGROUND_HU = {"liver": 110.0, "lung": -780.0, "node": -80.0, "soft_tissue": 55.0, "breast": -40.0, "other": 55.0}
+LESION_HU = {"liver": 75.0, "lung": 55.0, "node": 85.0, "soft_tissue": 80.0, "breast": 80.0, "other": 80.0}
 RING_WIDTH_MM = 3.0
 EDGE_WIDTH_MM = 0.5
 

@@ -8,18 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 
-PRESETS: Mapping[str, Mapping[str, object]] = {
-    "small": {"n": 60, "size_voxels": 48, "radius_mm": (7.0, 14.0), "max_lesions": 3, "exact_counts": True},
-    "paper": {"n": 240, "size_voxels": 64, "radius_mm": (7.0, 20.0), "max_lesions": 5, "exact_counts": False},
-    "multicentre": {"n": 320, "size_voxels": 48, "radius_mm": (7.0, 14.0), "max_lesions": 3, "exact_counts": False},
-}
-CENTRE_SHARES: Mapping[str, Mapping[str, int]] = {
-    "small": {"A": 24, "B": 28, "C": 8},
-    "paper": {"A": 107, "B": 128, "C": 5},
-    "multicentre": {"A": 80, "B": 80, "C": 80, "D": 80},
-}
-MOST_LESIONS = 5
-"""Lesions per patient that the design knows; ``max_lesions`` can only lower it."""
+from radnet.data.simulation.presets import PRESETS, Centre
 
 
 @dataclass(frozen=True)
@@ -28,8 +17,10 @@ class SimulationSettings:
 
     The defaults are the preset ``small``; ``simulation_settings`` starts from any preset.
 
+    A study has use for some of them only, and turning another is refused.
+
     Attributes:
-        preset: Which centres there are, and in which shares.
+        preset: Which study is imitated, and which centres there are, in which shares.
         n: Patients.
         cohort: Put before every patient and centre (``new`` gives ``new-P0001`` and ``new-A``). It renames and draws
             nothing: fresh patients need another ``seed`` too.
@@ -42,9 +33,10 @@ class SimulationSettings:
         pfs_latent: Multiplies a patient's rate of progression by exp(-pfs_latent t), t the texture latent.
         biology: Whether ``biology.csv`` is written.
         seed: Master seed.
-        signal_in: The planted quantity that differs by response.
+        signal_in: The planted quantity that differs by outcome.
         carrier: ``all`` lesions carry the signal, or only ``one`` drawn at random.
-        signal: Imaging effect; 0 plants nothing in the images.
+        signal: Imaging effect; 0 plants nothing in the images. The shift of the latents between outcomes, in SD; for a
+            time to recurrence, the log hazard ratio per SD of the latent.
         clinical: Multiplies the log odds ratios of the three drivers; 0 plants none.
         covariates: Other clinical variables depend on the response, or not (``pooled``).
         centre_shift: 0 gives every centre the scanner of B, 1 its own, 2 twice as far from B.
@@ -85,17 +77,28 @@ class SimulationSettings:
     strict_null: bool = False
 
     def __post_init__(self) -> None:
+        kept = list(self._kept_knobs_turned())
         if self.strict_null:
             for knob in ("signal", "clinical", "centre_outcome", "pfs_latent"):
                 object.__setattr__(self, knob, 0.0)
             object.__setattr__(self, "covariates", "pooled")
-        if faults := [*self._unknown_words(), *self._values_out_of_range()]:
+        if faults := [*self._unknown_words(), *kept, *self._values_out_of_range()]:
             raise ValueError("these settings cannot be simulated:\n" + "\n".join(f"  - {fault}" for fault in faults))
+
+    @property
+    def study(self) -> str:
+        """Which study the preset imitates."""
+        return PRESETS[self.preset].study
+
+    @property
+    def centres(self) -> Mapping[str, Centre]:
+        """The centres of the preset by name."""
+        return PRESETS[self.preset].centres
 
     @property
     def centre_shares(self) -> Mapping[str, int]:
         """Patients per centre of one full cycle of the preset."""
-        return CENTRE_SHARES[self.preset]
+        return {name: centre.patients for name, centre in self.centres.items()}
 
     def _unknown_words(self) -> Iterable[str]:
         if self.preset not in PRESETS:
@@ -107,6 +110,15 @@ class SimulationSettings:
         if not re.fullmatch(r"[A-Za-z0-9_-]*", self.cohort):
             yield f"cohort is part of file names: letters, digits, - and _ only, got {self.cohort!r}"
 
+    def _kept_knobs_turned(self) -> Iterable[str]:
+        if self.preset not in PRESETS:
+            return
+        preset = PRESETS[self.preset]
+        usual = {field.name: field.default for field in fields(self)} | dict(preset.knobs)
+        for knob in preset.kept:
+            if (value := getattr(self, knob)) != usual[knob]:
+                yield f"preset {self.preset} has no use for {knob}: leave it at {usual[knob]}, got {value}"
+
     def _values_out_of_range(self) -> Iterable[str]:
         numbers = {field.name: getattr(self, field.name) for field in fields(self) if field.type is float}
         yield from (f"{name} must be finite, got {value}" for name, value in numbers.items() if not np.isfinite(value))
@@ -114,7 +126,7 @@ class SimulationSettings:
             "n": (2, np.inf),
             "seed": (0, 2**32 - 1),
             "size_voxels": (16, 256),
-            "max_lesions": (1, MOST_LESIONS),
+            "max_lesions": (1, PRESETS[self.preset].most_lesions if self.preset in PRESETS else np.inf),
             "centre_shift": (0, 2),
             "missing": (0, 1),
             "signal": (0, 10),
@@ -150,7 +162,7 @@ def simulation_settings(preset: str = "small", **knobs: object) -> SimulationSet
         raise ValueError(_unknown("preset", preset, PRESETS))
     types = {field.name: field.type for field in fields(SimulationSettings) if field.name != "preset"}
     faults = [_unknown("knob", knob, types) for knob in knobs if knob not in types]
-    values: dict[str, Any] = dict(PRESETS[preset])
+    values: dict[str, Any] = dict(PRESETS[preset].knobs)
     for knob, value in knobs.items():
         if knob not in types:
             continue

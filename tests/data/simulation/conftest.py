@@ -1,0 +1,8 @@
+import pytest
+import SimpleITK
+
+
+@pytest.fixture
+def volume_of():
+    """Read the voxels of an image."""
+    return lambda path: SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
