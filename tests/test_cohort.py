@@ -115,3 +115,27 @@ def test_an_absent_clinical_column_is_named(cohort):
 def test_selecting_an_unknown_patient_is_refused():
     with pytest.raises(ValueError, match="the cohort has no patient P999"):
         make_cohort(3, seed=0).select(["P000", "P999"])
+
+
+def test_a_matrix_of_delineations_has_the_columns_of_the_one_of_lesions_and_a_row_for_each_reader_and_repeat():
+    keys = [
+        ("P1", "L1", region, channel, reader, repeat)
+        for channel in ("CT", "PET")
+        for region in ("lesion", "ring")
+        for reader, repeat in (("2", "1"), ("1", "1"), ("1", "grow_15pct"))
+        if (channel, reader) != ("PET", "2")
+    ]
+    rows = pd.DataFrame(keys, columns=list(FEATURE_KEYS)).assign(status="ok", mean=np.arange(len(keys), dtype=float))
+    rows.loc[1, ["status", "mean"]] = ["mask is empty", np.nan]
+    table = FeatureTable(rows)
+
+    matrix = table.delineation_matrix(("lesion", "ring"))
+
+    assert list(matrix.index.names) == ["patient_id", "lesion_id", "reader", "repeat"]
+    assert list(matrix.columns) == list(table.lesion_matrix(("lesion", "ring")).columns)
+    np.testing.assert_array_equal(matrix.loc[("P1", "L1", "2", "1")], [0, 3, np.nan, np.nan])
+    np.testing.assert_array_equal(matrix.loc[("P1", "L1", "1", "1")], [np.nan, 4, 6, 8])
+    np.testing.assert_array_equal(matrix.loc[("P1", "L1", "1", "grow_15pct")], [2, 5, 7, 9])
+    assert len(matrix) == 3
+    with pytest.raises(ValueError, match="the feature table has no region inner; it has lesion, ring"):
+        table.delineation_matrix(("inner",))

@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 
     simulate = verbs.add_parser("simulate", help="write a simulated cohort folder")
     simulate.add_argument("folder", type=Path, metavar="OUT")
-    simulate.add_argument("--preset", default="small", help="small, paper or multicentre")
+    simulate.add_argument("--preset", default="small", help="small, paper, multicentre, wang, han or ligero")
     simulate.add_argument("--set", nargs="+", action="extend", default=[], metavar="KNOB=VALUE", dest="knobs")
     simulate.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     simulate.set_defaults(run=_simulate)
@@ -92,6 +92,11 @@ def _parser() -> argparse.ArgumentParser:
     extract.add_argument("--settings", default="zhao", help="a name in conf/radiomics or a YAML file")
     extract.add_argument("--out", type=Path, required=True, metavar="features.parquet")
     extract.add_argument("--engine", default="native", choices=("native", "pyradiomics"))
+    extract.add_argument(
+        "--perturb",
+        metavar="NAMES",
+        help="measure perturbed lesions too: default, or names like rotate_5deg,noise_1",
+    )
     extract.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     extract.add_argument(
         "--limit", type=float, default=600.0, metavar="SECONDS", help="longest time for one row; it is then left empty"
@@ -109,7 +114,9 @@ def _parser() -> argparse.ArgumentParser:
 
     agreement = verbs.add_parser("agreement", help="tell how alike readers, or repeats, measure each feature")
     agreement.add_argument("features", type=Path, metavar="FEATURES")
-    agreement.add_argument("--across", choices=("reader", "repeat"), help="default: readers, where there are several")
+    agreement.add_argument(
+        "--across", choices=("reader", "repeat", "perturbation"), help="default: readers, where there are several"
+    )
     agreement.add_argument("--out", type=Path, required=True, metavar="icc.csv")
     agreement.set_defaults(run=_agreement)
 
@@ -289,12 +296,20 @@ def _simulate(options: argparse.Namespace) -> int:
 
 
 def _extract(options: argparse.Namespace) -> int:
+    from radnet.config import ConfigFault
     from radnet.console import progress
     from radnet.data.features import write_features
     from radnet.data.manifest import read_manifest
     from radnet.radiomics.extract import extract_cohort
+    from radnet.radiomics.perturbation import DEFAULT, perturbations_named
+    from radnet.radiomics.robustness import extract_perturbed, with_perturbed
     from radnet.radiomics.settings import named_settings
 
+    names = DEFAULT if options.perturb == "default" else (options.perturb or "").split(",")
+    try:
+        perturbations = perturbations_named(names) if options.perturb is not None else ()
+    except ValueError as error:
+        raise ConfigFault(f"--perturb: {error}", from_command_line=True) from error
     settings = named_settings(options.settings)
     cohort = read_manifest(options.folder)
     with progress("Measuring lesions") as show:
@@ -307,10 +322,25 @@ def _extract(options: argparse.Namespace) -> int:
             cache=options.cache,
             progress=show,
         )
+    if perturbations:
+        with progress("Measuring perturbed lesions") as show:
+            perturbed = extract_perturbed(
+                cohort,
+                settings,
+                [str(one) for one in perturbations],
+                engine=options.engine,
+                workers=options.workers,
+                limit_s=options.limit,
+                cache=options.cache,
+                seed=0,
+                progress=show,
+            )
+        features = with_perturbed(features, perturbed)
     write_features(features, options.out)
     failed = features.rows[features.rows["status"] != "ok"]
     for row in failed.itertuples():
-        print(f"patient {row.patient_id}, lesion {row.lesion_id}, {row.region}: {row.status}", file=sys.stderr)
+        which = row.region if row.repeat == "1" else f"{row.region}, repeat {row.repeat}"
+        print(f"patient {row.patient_id}, lesion {row.lesion_id}, {which}: {row.status}", file=sys.stderr)
     print(f"{len(features.rows)} rows × {len(features.names)} features, {len(failed)} not measured: {options.out}")
     return 0
 

@@ -144,6 +144,13 @@ class FeatureTable:
         keep = self.rows["patient_id"].isin(list(patient_ids))
         return replace(self, rows=self.rows.loc[keep].reset_index(drop=True))
 
+    def only(self, names: Sequence[str]) -> "FeatureTable":
+        """Keep these features, in the table's order."""
+        if absent := [name for name in names if name not in self.rows.columns]:
+            raise ValueError(f"the feature table has no feature {', '.join(absent[:3])}")
+        wanted = {*FEATURE_KEYS, "status", *names}
+        return replace(self, rows=self.rows[[name for name in self.rows.columns if name in wanted]])
+
     def lesion_matrix(self, regions: Sequence[str] = ("lesion",)) -> pd.DataFrame:
         """Return one row per lesion, indexed by (patient_id, lesion_id), NaN where a lesion could not be measured.
 
@@ -151,18 +158,28 @@ class FeatureTable:
         ``lesion`` becomes a prefix (``ring__original_glcm_Contrast``), a channel other than the first of the table
         likewise (``PET__…``, ``PET__ring__…``).
         """
-        if absent := [region for region in regions if region not in self.regions]:
-            found = ", ".join(sorted(self.regions)) or "none"
-            raise ValueError(f"the feature table has no region {', '.join(absent)}; it has {found}")
         rows = self.rows.assign(_later=(self.rows["reader"] != "1") * 2 + (self.rows["repeat"] != "1"))
         rows = rows.sort_values("_later", kind="stable")
         rows = rows.drop_duplicates(["patient_id", "lesion_id", "region", "channel"]).sort_index()
-        index = pd.MultiIndex.from_frame(rows[["patient_id", "lesion_id"]].drop_duplicates())
+        return self._matrix(rows, ["patient_id", "lesion_id"], regions)
+
+    def delineation_matrix(self, regions: Sequence[str] = ("lesion",)) -> pd.DataFrame:
+        """Return one row per delineation, indexed by (patient_id, lesion_id, reader, repeat), columns of lesion_matrix.
+
+        NaN where a delineation could not be measured, or was not in a region or channel.
+        """
+        return self._matrix(self.rows, ["patient_id", "lesion_id", "reader", "repeat"], regions)
+
+    def _matrix(self, rows: pd.DataFrame, keys: list[str], regions: Sequence[str]) -> pd.DataFrame:
+        if absent := [region for region in regions if region not in self.regions]:
+            found = ", ".join(sorted(self.regions)) or "none"
+            raise ValueError(f"the feature table has no region {', '.join(absent)}; it has {found}")
+        index = pd.MultiIndex.from_frame(rows[keys].drop_duplicates())
         blocks = []
         for channel in self.channels:
             for region in regions:
                 block = rows[(rows["channel"] == channel) & (rows["region"] == region)]
-                block = block.set_index(["patient_id", "lesion_id"])[self.names].reindex(index)
+                block = block.set_index(keys)[self.names].reindex(index)
                 blocks.append(block.add_prefix(_prefix(channel, self.channels[0], region)))
         return pd.concat(blocks, axis=1).astype(np.float64)
 

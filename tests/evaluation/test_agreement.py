@@ -265,6 +265,40 @@ def test_repeats_are_compared_where_one_reader_measured_or_when_asked_for():
     assert (asked["n"] == 10).all()
 
 
+PERTURBED = ("1", "rotate_5deg", "noise_1")
+
+
+def test_perturbations_are_compared_with_the_original_where_one_reader_delineated_once():
+    table = measured(range(10), repeats=PERTURBED)
+
+    ours = agreement_table(table, forms=("ICC(2,1)",))
+
+    value, n = by_hand(table, "ICC(2,1)", "repeat")
+    close(ours["icc"].iloc[0], value)
+    assert (ours["n"] == n).all()
+    assert n == 10
+
+
+@pytest.mark.parametrize("by_hand_too", [{"readers": ("1", "2")}, {"repeats": ("1", "2")}], ids=["readers", "repeats"])
+def test_what_is_perturbed_is_not_mixed_with_what_was_delineated_twice(by_hand_too):
+    twice, perturbed = measured(range(10), **by_hand_too), measured(range(10), repeats=PERTURBED, seed=5)
+    table = pd.concat([perturbed[perturbed["repeat"] != "1"], twice], ignore_index=True)
+
+    pd.testing.assert_frame_equal(agreement_table(table), agreement_table(twice))
+    original = twice[(twice["reader"] == "1") & (twice["repeat"] == "1")]
+    alone = pd.concat([perturbed[perturbed["repeat"] != "1"], original], ignore_index=True)
+    pd.testing.assert_frame_equal(agreement_table(table, across="perturbation"), agreement_table(alone))
+
+
+def test_an_original_counts_once_whatever_its_repeat_is_called():
+    table = measured(range(10), repeats=("first", "rotate_5deg"))
+    table.loc[table["patient_id"].isin(["P0", "P1"]) & (table["repeat"] == "first"), "repeat"] = "1"
+
+    ours = agreement_table(table, forms=("ICC(2,1)",))
+
+    assert (ours["n"] == 10).all()
+
+
 def test_readers_of_other_hospitals_do_not_take_lesions_from_those_who_read_together():
     together = measured(range(10), readers=("A", "B"))
     elsewhere = measured(range(20, 50), readers=("C",), seed=3)
@@ -312,6 +346,6 @@ def test_what_a_table_lacks_is_told(table, message):
         agreement_table(table)
 
 
-def test_readings_are_compared_across_readers_or_repeats_only():
-    with pytest.raises(ValueError, match="across must be reader or repeat, got 'centre'"):
+def test_readings_are_compared_across_readers_repeats_or_perturbations_only():
+    with pytest.raises(ValueError, match="across must be reader, repeat or perturbation, got 'centre'"):
         agreement_table(measured(range(5)), across="centre")

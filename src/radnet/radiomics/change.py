@@ -1,4 +1,4 @@
-"""Lesions changed before they are measured: controls that a model of radiomics should not survive."""
+"""Lesions changed before they are measured: by controls that no model should survive, or as a reader might."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,8 +10,9 @@ import SimpleITK as sitk  # noqa: N813 - as SimpleITK's own pages write it
 from numpy.typing import NDArray
 
 from radnet.imaging.preprocess import bounding_box
+from radnet.radiomics.perturbation import Perturbation
 
-ChangeKind = Literal["shuffled_voxels", "random_region"]
+ChangeKind = Literal["shuffled_voxels", "random_region", "perturbed"]
 Shift = tuple[int, int, int]
 
 _AIR_HU = -500.0
@@ -29,7 +30,8 @@ class Change:
     Attributes:
         kind: ``shuffled_voxels`` permutes the intensities within each region, on the grid it is measured on: what is
             left is the histogram and the shape. ``random_region`` moves each lesion's mask to a random place of the
-            same scan that holds tissue and no lesion: what is left is the shape and the scan.
+            same scan that holds tissue and no lesion: what is left is the shape and the scan. ``perturbed`` does to
+            each delineation what its ``repeat`` names, such as ``rotate_5deg``.
         seed: Of the draws; a lesion's own follow from it and from the contents of its files.
     """
 
@@ -52,15 +54,17 @@ class LesionChange:
 
     Attributes:
         kind: As in ``Change``.
-        seed: The lesion's own, the same for all its regions.
+        seed: The lesion's own, the same for all its regions; 0 where nothing is drawn.
         lesions: All that its image has, itself among them; empty where no mask is moved.
         clear_mm: How far a moved lesion stays from all of them, so that a ring around it reaches none.
+        perturbation: What is done where ``kind`` is ``perturbed``.
     """
 
     kind: ChangeKind
     seed: int
     lesions: tuple[Outline, ...] = ()
     clear_mm: float = 0.0
+    perturbation: Perturbation | None = None
 
 
 def shuffled_voxels(image: sitk.Image, mask: sitk.Image, rng: np.random.Generator) -> sitk.Image:

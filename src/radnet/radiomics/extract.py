@@ -18,6 +18,7 @@ from radnet.files import content_hash
 from radnet.imaging.preprocess import check_geometry
 from radnet.radiomics.change import Change, LesionChange, Outline
 from radnet.radiomics.engines import engine_named
+from radnet.radiomics.perturbation import perturbation_named
 from radnet.radiomics.scan import Measured, Row, failed_row, measure_region, measure_scan, prepared
 from radnet.radiomics.settings import ExtractionSettings, feature_names
 from radnet.radiomics.workers import memory_share_gib, work_through
@@ -78,7 +79,8 @@ def extract_cohort(
             process, where nothing can be stopped.
         memory_gib: Most memory of a process; None for its share of the machine's.
         cache: Folder of measured rows; created where it does not exist.
-        change: What is done to each lesion before it is measured, for a control; None measures what is there.
+        change: What is done to each lesion before it is measured, for a control or to see which features bear it; None
+            measures what is there.
         progress: Called with rows done, rows in all, and which row it was.
 
     Returns:
@@ -87,7 +89,8 @@ def extract_cohort(
 
     Raises:
         ImportError: If the engine is not installed.
-        ValueError: If there is no such engine, or no delineation has an image.
+        ValueError: If there is no such engine, no delineation has an image, or a delineation to be perturbed has a
+            ``repeat`` that names no perturbation.
         ChildProcessError: If no process can be started.
     """
     if workers < 1:
@@ -148,11 +151,13 @@ def _rows(
         assert one.image is not None
         assert one.mask is not None
         files = (hashes[one.image], hashes[one.mask], one.label, one.roi_name)
-        changed = _changed(change, files, outlines[one.image], settings)
+        changed = _changed(change, one.repeat, files, outlines[one.image], settings)
         moved_among = (
             [(hashes[other.mask], other.roi_name, other.label) for other in changed.lesions] if changed else []
         )
-        done = (changed.kind, changed.seed, changed.clear_mm, *moved_among) if changed else ()
+        done: tuple[object, ...] = (changed.kind, changed.seed, changed.clear_mm, *moved_among) if changed else ()
+        if changed and changed.perturbation:
+            done = (*done, str(changed.perturbation))
         hashed = [hashes[one.image], hashes[one.mask], *(digest for digest, *_ in moved_among)]
         for region in settings.regions:
             content = (_CACHE_FORMAT, *files, region, one.channel, settings.fingerprint(region), names, made_by, *done)
@@ -164,15 +169,27 @@ def _rows(
 
 
 def _changed(
-    change: Change | None, files: tuple[object, ...], outlines: Sequence[Outline], settings: ExtractionSettings
+    change: Change | None,
+    repeat: str,
+    files: tuple[object, ...],
+    outlines: Sequence[Outline],
+    settings: ExtractionSettings,
 ) -> LesionChange | None:
     if change is None:
         return None
-    seed = int.from_bytes(hashlib.sha256(repr((change.kind, change.seed, files)).encode()).digest()[:8])
+    if change.kind == "perturbed":
+        perturbation = perturbation_named(repeat)
+        seed = _seed(str(perturbation), change.seed, files) if perturbation.random else 0
+        return LesionChange(change.kind, seed, perturbation=perturbation)
+    seed = _seed(change.kind, change.seed, files)
     if change.kind == "shuffled_voxels":
         return LesionChange(change.kind, seed)
     clear_mm = 0.0 if set(settings.regions) == {"lesion"} else settings.ring_outer_mm
     return LesionChange(change.kind, seed, tuple(outlines), clear_mm)
+
+
+def _seed(what: str, seed: int, files: tuple[object, ...]) -> int:
+    return int.from_bytes(hashlib.sha256(repr((what, seed, files)).encode()).digest()[:8])
 
 
 def _outlines(cohort: Cohort) -> dict[Path, list[Outline]]:

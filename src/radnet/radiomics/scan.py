@@ -28,6 +28,9 @@ from radnet.imaging.preprocess import (
 )
 from radnet.radiomics.change import LesionChange, moved_mask, shuffled_voxels, voxels_taken
 from radnet.radiomics.engines import Engine
+from radnet.radiomics.moved import moved
+from radnet.radiomics.perturb import perturbed
+from radnet.radiomics.perturbation import Perturbation
 from radnet.radiomics.settings import ExtractionSettings, feature_names
 from radnet.radiomics.workers import reason
 
@@ -39,7 +42,7 @@ PAD_VOXELS = 5
 class Row:
     """One row of the table to be: its key, what it is measured from, and where its values are cached, if they are.
 
-    Rows of one image that are changed are changed alike.
+    Rows of one image are changed in the same kind of way, or none is.
     """
 
     keys: tuple[str, ...]
@@ -124,7 +127,11 @@ def _measure_row(
         if taken is not None:
             assert row.change is not None
             mask = moved_mask(image, mask, row.label, taken, np.random.default_rng(row.change.seed))
-        on_grid = region_on_grid(image, mask, row.label, row.region, settings)
+        how = row.change.perturbation if row.change is not None else None
+        if how is not None and not how.of_the_grid:
+            assert row.change is not None
+            image, mask = perturbed(image, mask, row.label, how, row.change.seed)
+        on_grid = region_on_grid(image, mask, row.label, row.region, settings, how)
         if row.change is not None and row.change.kind == "shuffled_voxels":
             on_grid = shuffled_voxels(*on_grid, np.random.default_rng(row.change.seed)), on_grid[1]
         features = engine.measure(*on_grid, settings)
@@ -154,7 +161,12 @@ def measure_region(
 
 
 def region_on_grid(
-    image: sitk.Image, mask: sitk.Image, label: int, region: str, settings: ExtractionSettings
+    image: sitk.Image,
+    mask: sitk.Image,
+    label: int,
+    region: str,
+    settings: ExtractionSettings,
+    how: Perturbation | None = None,
 ) -> tuple[sitk.Image, sitk.Image]:
     """Return the image and a region of a lesion on the grid they are measured on.
 
@@ -164,6 +176,7 @@ def region_on_grid(
         label: Value of the lesion's voxels in the mask.
         region: Out of ``REGIONS``.
         settings: How to measure.
+        how: Moves the grid where it is a perturbation of that kind; others are of image and mask, and done before.
 
     Raises:
         ValueError: If the region cannot be measured, with the reason.
@@ -171,6 +184,10 @@ def region_on_grid(
     _refuse_mask_without_background(mask, label)
     ring_voxels = 0 if region == "lesion" else _ring_voxels(mask, settings)
     grid_image, grid_mask = _grid(image, mask, label, ring_voxels, settings)
+    if how is not None and how.of_the_grid:
+        pad_voxels = _pad_voxels(image, ring_voxels, settings)
+        around = moved(image, mask, label, grid_mask, pad_voxels, how, settings)
+        grid_image, grid_mask = _grid(*around, 1, ring_voxels, settings)  # on these voxels, cut to what is needed
     if region != "lesion":
         grid_mask = _ring(grid_image, grid_mask, region, settings)
     _check_measurable(grid_image, grid_mask, region, settings)
@@ -185,15 +202,22 @@ def _refuse_mask_without_background(mask: sitk.Image, label: int) -> None:
 def _grid(
     image: sitk.Image, mask: sitk.Image, label: int, ring_voxels: int, settings: ExtractionSettings
 ) -> tuple[sitk.Image, sitk.Image]:
+    pad_voxels = _pad_voxels(image, ring_voxels, settings)
+    if settings.definitions == "ibsi":
+        return resample_ibsi(image, mask, label, settings.spacing_mm, pad_voxels, settings.interpolator)
+    assert pad_voxels is not None
+    return resample(image, mask, label, settings.spacing_mm, pad_voxels, settings.interpolator)
+
+
+def _pad_voxels(image: sitk.Image, ring_voxels: int, settings: ExtractionSettings) -> int | None:
+    """Return how many voxels of the new grid are kept around the lesion, or None for the whole of it."""
     if settings.definitions == "pyradiomics":
-        pad_voxels = PAD_VOXELS + ring_voxels
-        return resample(image, mask, label, settings.spacing_mm, pad_voxels, settings.interpolator)
+        return PAD_VOXELS + ring_voxels
     from radnet.radiomics.engine.ibsi_filters import reach_voxels  # loads scipy, which only these settings need
 
     spacing_mm = [new or old for new, old in zip(settings.spacing_mm, image.GetSpacing()[::-1], strict=True)]
     reach = reach_voxels(spacing_mm, settings)
-    whole_or_pad = None if reach is None else max(reach, PAD_VOXELS) + ring_voxels
-    return resample_ibsi(image, mask, label, settings.spacing_mm, whole_or_pad, settings.interpolator)
+    return None if reach is None else max(reach, PAD_VOXELS) + ring_voxels
 
 
 def _ring_voxels(mask: sitk.Image, settings: ExtractionSettings) -> int:

@@ -90,7 +90,8 @@ def estimate_icc(values: Floats, form: str, level: float) -> IntraclassCorrelati
     """Estimate as ``icc`` does from readings of shape (lesions, readers, features); NaN where lesions are too few."""
     if form not in FORMS:
         raise ValueError(f"form must be one of {', '.join(FORMS)}, got {form!r}")
-    with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 is a feature that never varies, x / 0 exact agreement
+    # 0 / 0 is a feature that never varies, x / 0 exact agreement; with next to no degrees of freedom F has no bounds
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         between, within, readers, error, n = _mean_squares(values)
         k = values.shape[1]
         df1: Floats = n - np.float64(1)

@@ -1,14 +1,10 @@
 """Whether features come out the same when a lesion is delineated again: the table of their intraclass correlations."""
 
-from math import nan
-from typing import Literal
-
-import numpy as np
 import pandas as pd
 
 from radnet.cohort import FEATURE_KEYS
 from radnet.evaluation.agreement.intraclass import FORMS, estimate_icc
-from radnet.evaluation.discrimination import Floats
+from radnet.evaluation.agreement.readings import ACROSS, Across, first_across, readings_across
 
 AGREEMENT_COLUMNS = ("region", "channel", "feature", "form", "icc", "lower", "upper", "n")
 
@@ -16,20 +12,21 @@ AGREEMENT_COLUMNS = ("region", "channel", "feature", "form", "icc", "lower", "up
 def agreement_table(
     features: pd.DataFrame,
     level: float = 0.95,
-    across: Literal["reader", "repeat"] | None = None,
+    across: Across | None = None,
     forms: tuple[str, ...] = FORMS,
 ) -> pd.DataFrame:
     """Return the intraclass correlation of every feature, by region and channel.
 
     Where a lesion of a region and channel was measured by two readers or more, readers are compared, each by his repeat
-    named 1, or his first of the table; else repeats are, those of the reader named 1 or the first. Compared are the
-    readers (or repeats) who most often measured a lesion together, and lesions count that all of them measured. A row
-    whose ``status`` is not ``ok`` is not measured.
+    named 1, or his first of the table; else repeats are, those of the reader named 1 or the first; and where there are
+    none but perturbed ones (``rotate_5deg`` …), these and the original. Compared are the readers (or repeats) who most
+    often measured a lesion together, and lesions count that all of them measured. A row whose ``status`` is not ``ok``
+    is not measured.
 
     Args:
         features: Columns of ``features.parquet``: the keys, ``status``, then features.
         level: Coverage of the intervals.
-        across: Compare readers or repeats; None as above.
+        across: Compare readers, repeats or perturbations; None as above.
         forms: Which of ``FORMS``.
 
     Returns:
@@ -44,14 +41,14 @@ def agreement_table(
     names = [name for name in features.columns if name not in (*FEATURE_KEYS, "status")]
     if not names:
         raise ValueError("the table has no feature beside its keys")
-    if across not in (None, "reader", "repeat"):
-        raise ValueError(f"across must be reader or repeat, got {across!r}")
+    if across is not None and across not in ACROSS:
+        raise ValueError(f"across must be reader, repeat or perturbation, got {across!r}")
     measured = features[features["status"] == "ok"]
     if measured.empty:
         raise ValueError(f"no row has status ok among {len(features)}")
     tables = []
     for (region, channel), rows in measured.groupby(["region", "channel"], sort=False):
-        readings = _readings(rows, names, across)
+        readings = readings_across(rows, names, across or first_across(rows))
         for form in forms:
             found = estimate_icc(readings, form, level)
             columns = {"region": region, "channel": channel, "feature": names, "form": form}
@@ -65,22 +62,3 @@ def agreement_table(
             f"{measured['reader'].nunique()} readers and {measured['repeat'].nunique()} repeats are named"
         )
     return table
-
-
-def _readings(rows: pd.DataFrame, names: list[str], across: str | None) -> Floats:
-    """Return the readings of a region and channel, shape (lesions, readers or repeats, features)."""
-    lesion = ["patient_id", "lesion_id"]
-    other = across or ("reader" if rows.groupby(lesion)["reader"].nunique().max() > 1 else "repeat")
-    held = "repeat" if other == "reader" else "reader"
-    rows = rows.assign(_later=rows[held] != "1").sort_values("_later", kind="stable")
-    if other == "repeat":  # repeats of two readers never stand beside one another
-        rows = rows[rows["reader"] == rows.groupby(lesion)["reader"].transform("first")]
-    rows = rows.drop_duplicates([*lesion, other])
-    together = rows.groupby(lesion)[other].agg(frozenset).value_counts()
-    chosen = max(together.index, key=lambda who: (len(who) > 1, together[who], len(who)))
-    rows = rows[rows[other].isin(chosen)]
-    of_reading, readings = pd.factorize(rows[other])
-    of_lesion = rows.groupby(lesion).ngroup().to_numpy()
-    cube = np.full((of_lesion.max() + 1, max(2, len(readings)), len(names)), nan)
-    cube[of_lesion, of_reading] = rows[names].to_numpy(dtype=float)
-    return cube
