@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from sklearn.preprocessing import StandardScaler
 
-from radnet.models.pipeline import ClinicalEncoder, Clip, pipeline
+from radnet.models.pipeline import AtLeast, ClinicalEncoder, Clip, pipeline
 
 
 def table():
@@ -53,6 +53,12 @@ def test_a_step_set_to_null_is_left_out():
 
 def test_clip_holds_values_within_its_limit():
     assert Clip(2.0).fit_transform(np.array([[-9.0, 1.0], [3.0, -1.5]])).tolist() == [[-2.0, 1.0], [2.0, -1.5]]
+
+
+def test_at_least_is_one_from_the_value_on():
+    made = AtLeast(10).fit_transform(np.array([[9.99, 0.0], [10.0, 40.0]]))
+
+    assert made.tolist() == [[0.0, 0.0], [1.0, 1.0]]
 
 
 def test_a_level_is_the_same_as_a_number_and_as_text():

@@ -93,6 +93,8 @@ class ElasticNet(BaseEstimator, ABC):
         lambdas: Penalties of the path; by default 100 from the smallest that lets no feature in, fewer where the
             deviance has settled before.
         standardise: Whether the penalty is on standardised features.
+        ratio: Of the last λ of the path to the first, glmnet's ``lambda.min.ratio``; by default 1e-4, or 0.01 where
+            rows are fewer than features. Most of the time goes into models with as many features as rows.
 
     Attributes:
         coef_: Coefficients of the model kept, shape (p,).
@@ -115,6 +117,7 @@ class ElasticNet(BaseEstimator, ABC):
         seed: int = 0,
         lambdas: Sequence[float] | None = None,
         standardise: bool = True,
+        ratio: float | None = None,
     ) -> None:
         self.alpha = alpha
         self.penalty = penalty
@@ -123,6 +126,7 @@ class ElasticNet(BaseEstimator, ABC):
         self.seed = seed
         self.lambdas = lambdas
         self.standardise = standardise
+        self.ratio = ratio
 
     def fit(
         self,
@@ -150,7 +154,13 @@ class ElasticNet(BaseEstimator, ABC):
         def fit_rows(kept: Rows, lambdas: Floats | None = given) -> Path:
             loss = self._loss(outcome[kept], weight[kept])
             return fit_path(
-                values[kept], loss, weight[kept], alpha=self.alpha, lambdas=lambdas, standardise=self.standardise
+                values[kept],
+                loss,
+                weight[kept],
+                alpha=self.alpha,
+                lambdas=lambdas,
+                standardise=self.standardise,
+                ratio=self.ratio,
             )
 
         with threadpool_limits(1):  # its matrices are small: threads would take ten times as long
@@ -235,6 +245,8 @@ class ElasticNet(BaseEstimator, ABC):
             raise ValueError(f"penalty: expected min, 1se or a number, got {self.penalty!r}")
         if not isinstance(self.penalty, str) and not (isfinite(self.penalty) and self.penalty > 0):
             raise ValueError(f"penalty: expected a number above 0, got {self.penalty}")
+        if self.ratio is not None and not 0 < self.ratio < 1:
+            raise ValueError(f"ratio: expected a number between 0 and 1, got {self.ratio}")
         if self.measure not in self.measures:
             raise ValueError(f"measure: expected {' or '.join(self.measures)}, got {self.measure!r}")
         if self.lambdas is not None and not (len(self.lambdas) and np.min(self.lambdas) > 0):

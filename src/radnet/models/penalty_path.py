@@ -15,10 +15,12 @@ from radnet.kernels import kernel
 
 Floats = NDArray[np.float64]
 
-_CLOSE = 1e-11  # of the steepest slope of the model without features: coefficients then hold to about 8 digits
+_CLOSE = 1e-10  # of the steepest slope of the model without features: coefficients then hold to about 7 digits
 _NEWTON_STEPS = 200
+_LET_IN = 10  # features at least that may enter at a step
 _ROUNDS = 1000
 _SWEEPS = 20
+_IN_VAIN = 10  # rounds
 _PENALTIES = 100
 _EXPLAINED = 0.999  # glmnet's devmax: beyond it nothing is left to explain
 _FEWEST = 5  # glmnet's mnlam: a path is no shorter
@@ -91,12 +93,12 @@ def fit_path(
     alpha: float,
     lambdas: Floats | None = None,
     standardise: bool = True,
+    ratio: float | None = None,
 ) -> Path:
     """Minimise ``loss(X b) + λ (α |b|₁ + (1 - α)/2 |b|₂²)`` for a falling λ, each model started from the one before.
 
     Without ``lambdas``, 100 λ fall evenly in logarithm from the smallest at which no feature enters, whose model is
-    that without features whatever α is, to 1e-4 of it, or 0.01 of it where rows are fewer than features; they stop
-    early where the deviance has settled.
+    that without features whatever α is, to ``ratio`` of it; they stop early where the deviance has settled.
 
     Args:
         X: Features, shape (n, p).
@@ -105,6 +107,7 @@ def fit_path(
         alpha: Share of the penalty on absolute values: 1 is the lasso, 0 the ridge.
         lambdas: Penalties to use instead, falling; all of them are.
         standardise: Whether the penalty is on features of standard deviation 1 (over n, not n - 1).
+        ratio: Of the last λ to the first; by default 1e-4, or 0.01 where rows are fewer than features.
 
     References:
         Friedman, Hastie, Tibshirani. J Stat Softw 2010;33(1). Simon et al. J Stat Softw 2011;39(5).
@@ -127,7 +130,8 @@ def fit_path(
     if lambdas is None:
         if steepest == 0:
             raise ValueError("no feature goes with the outcome at all: is each of them constant?")
-        ratio = 0.01 if rows < features else 1e-4
+        if ratio is None:
+            ratio = 0.01 if rows < features else 1e-4
         largest = loss.unit * steepest / max(alpha, _SMALLEST_ALPHA)
         lambdas = largest * ratio ** np.linspace(0.0, 1.0, _PENALTIES)
 
@@ -177,7 +181,7 @@ def _solve(Z: Floats, loss: Loss, coef: Floats, l1: Floats, l2: Floats, *, close
         excess = _excess(slope + l2 * coef, coef, l1)
         if excess.max(initial=0.0) <= close:
             return True
-        active = np.flatnonzero((coef != 0) | (excess > 0))
+        active = _let_in(coef != 0, excess)
         columns = np.asfortranarray(Z[:, active])
         gram = np.ascontiguousarray(columns.T @ loss.curve(score, columns))
         enough = max(0.1 * close, 1e-3 * float(excess.max()))
@@ -198,6 +202,22 @@ def _solve(Z: Floats, loss: Loss, coef: Floats, l1: Floats, l2: Floats, *, close
     return False
 
 
+def _let_in(held: NDArray[np.bool_], excess: Floats) -> NDArray[np.int64]:
+    """Return the features that move: those in, and of those that want in no more than as many again.
+
+    The most wanting come first. Where features repeat each other, as filters of one image do, all of them want in, and
+    to let in all is to sort out afterwards which of them stays: the first in leave the others nothing to explain.
+
+    References:
+        Massias, Gramfort, Salmon. ICML 2018 (working sets that grow with the support).
+    """
+    wanting = np.flatnonzero(~held & (excess > 0))
+    most = max(_LET_IN, int(held.sum()))
+    if len(wanting) > most:
+        wanting = wanting[np.argsort(-excess[wanting], kind="stable")[:most]]
+    return np.union1d(np.flatnonzero(held), wanting)
+
+
 def _excess(slope: Floats, coef: Floats, l1: Floats) -> Floats:
     """Return how far each slope is from where the penalty would hold its coefficient."""
     return np.where(coef != 0, np.abs(slope + l1 * np.sign(coef)), np.maximum(np.abs(slope) - l1, 0.0))
@@ -211,12 +231,19 @@ def _descend(gram: Floats, slope: Floats, coef: Floats, l1: Floats, l2: Floats, 
     """Return the minimum of a quadratic with its penalty, given its slope at ``coef``.
 
     Sweeps over single coefficients find which are in and their signs, but then come slowly to where these agree, as
-    features do that go together: a linear system says at once where.
+    features do that go together: a linear system says at once where. Where features all but repeat each other, rounding
+    holds the slopes off ``close``: it ends where rounds bring them no nearer.
     """
     moving, gradient = coef.copy(), slope.copy()
     bent = gram + np.diag(l2)
+    nearest, in_vain = np.inf, 0
     for _ in range(_ROUNDS):
         if _sweep(gram, gradient, moving, l1, l2, close, _SWEEPS):
+            break
+        away = float(_excess(gradient + l2 * moving, moving, l1).max(initial=0.0))
+        in_vain = 0 if away < 0.9 * nearest else in_vain + 1
+        nearest = min(nearest, away)
+        if in_vain == _IN_VAIN:
             break
         held = np.flatnonzero(moving)
         pull = gradient[held] + l2[held] * moving[held] + l1[held] * np.sign(moving[held])

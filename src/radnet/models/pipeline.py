@@ -37,6 +37,22 @@ class Clip(TransformerMixin, BaseEstimator):
         return np.clip(X, -self.limit, self.limit)
 
 
+class AtLeast(TransformerMixin, BaseEstimator):
+    """Make 1 of values at or above ``value`` and 0 of those below, as PD-L1 is read at a CPS of 10."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def fit(self, X: np.ndarray, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn's signature
+        """Learn nothing but the number of columns."""
+        self.n_features_in_ = np.shape(X)[1]
+        return self
+
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        """Return 0 and 1, shape as given."""
+        return (np.asarray(X, dtype=float) >= self.value).astype(float)
+
+
 class ClinicalEncoder(TransformerMixin, BaseEstimator):
     """Clinical columns as numbers: a missing number takes the training median, a missing category the commonest.
 
