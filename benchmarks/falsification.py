@@ -34,7 +34,7 @@ from radnet.data.manifest import read_manifest
 from radnet.data.source import simulated_folder
 from radnet.data.split import stratified_folds
 from radnet.falsification.permutation import permutation_test
-from radnet.falsification.ridge import ridge_auc
+from radnet.falsification.ridge import ridge_discrimination
 from radnet.predictors.base import lesion_features
 from radnet.radiomics.extract import extract_cohort
 
@@ -121,7 +121,7 @@ def without(seed: int, work: Path) -> dict:
 
     def auc(permuted: Cohort, number: int) -> float:  # noqa: ARG001 - draws nothing
         folds = stratified_folds(permuted, "response", n_folds=5, seed=seed)
-        return ridge_auc(features, (), permuted, "response", folds)
+        return ridge_discrimination(features, (), permuted, "response", folds)
 
     with threadpool_limits(1):
         test = permutation_test(cohort, "response", auc, permutations=99, seed=seed)

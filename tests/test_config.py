@@ -1,4 +1,5 @@
 import re
+import shutil
 
 import pytest
 
@@ -21,6 +22,13 @@ def test_every_choice_of_every_group_composes(group):
         assert load_config("train", ["experiment=zhao_mlp", f"{group}={choice}"])[group]
 
 
+@pytest.mark.parametrize("group", ["radiomics", "targets", "robustness", "optimism", "falsification", "model"])
+def test_every_choice_of_a_group_that_may_be_empty_composes(group):
+    for choice in options(group):
+        config = load_config("train", ["experiment=zhao_mlp", f"{group}={choice}"])
+        assert not config[group] or "_target_" in config[group]
+
+
 @pytest.mark.parametrize("choice", options("evaluation"))
 def test_every_evaluation_composes(choice):
     assert load_config("evaluate", [f"evaluation={choice}"]).evaluation._target_.endswith("EvaluationSettings")
@@ -38,7 +46,7 @@ def test_every_evaluation_composes(choice):
         (["experiment=zhao_mlp", "data.knobs.signl=1"], "there is no signl in data.knobs; did you mean signal?"),
         (["experiment=zhao_mlp", "seed=three"], "seed=three"),
         (["experiment=zhao_mlp", "--fast"], "'--fast' is not understood: settings are typed as key=value"),
-        ([], "choose an experiment: experiment=zhao_clinical|zhao_mlp"),
+        ([], f"choose an experiment: experiment={'|'.join(EXPERIMENTS)}"),
     ],
 )
 def test_a_mistyped_command_line_is_told_with_the_nearest_name(typed, message):
@@ -111,8 +119,6 @@ def test_a_key_added_by_force_is_checked_too():
     ],
 )
 def test_a_typo_in_an_experiment_file_is_told_with_the_nearest_name(tmp_path, monkeypatch, line, message):
-    import shutil
-
     shutil.copytree(config_folder(), tmp_path / "conf")
     file = tmp_path / "conf" / "experiment" / "zhao_mlp.yaml"
     kept = file.read_text().replace("name: zhao_mlp\n", "") if line.startswith("name") else file.read_text()
@@ -124,6 +130,28 @@ def test_a_typo_in_an_experiment_file_is_told_with_the_nearest_name(tmp_path, mo
 
     assert message in str(fault.value)
     assert not fault.value.from_command_line
+
+
+SCORE, RADIOMICS = "model:\n  members:\n    score:\n      ", "model:\n  members:\n    radiomics:\n      "
+
+
+@pytest.mark.parametrize(
+    ("experiment", "lines", "message"),
+    [
+        ("wang_nomogram", SCORE + "steps:\n        scael: null", "steps.scael is read by nothing; did you mean scale?"),
+        ("wang_nomogram", SCORE + "regoins: [ring]", "takes no regoins; did you mean regions?"),
+        ("zhao_stacking", RADIOMICS + "prepare:\n        clyp: null", "clyp is read by nothing; did you mean clip?"),
+        ("zhao_stacking", RADIOMICS + "network:\n        hiden: [4]", "takes no hiden; did you mean hidden?"),
+    ],
+)
+def test_a_typo_in_a_member_of_a_stack_is_told_with_the_nearest_name(experiment, lines, message, tmp_path, monkeypatch):
+    shutil.copytree(config_folder(), tmp_path / "conf")
+    file = tmp_path / "conf" / "experiment" / f"{experiment}.yaml"
+    file.write_text(file.read_text(encoding="utf-8") + f"\n{lines}\n", encoding="utf-8")
+    monkeypatch.setattr("radnet.config.config_folder", lambda: tmp_path / "conf")
+
+    with pytest.raises(ConfigFault, match=re.escape(message)):
+        load_config("train", [f"experiment={experiment}"])
 
 
 def test_a_path_with_blanks_brackets_and_equals_signs_arrives_as_typed():

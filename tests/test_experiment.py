@@ -9,10 +9,15 @@ import yaml
 
 pytest.importorskip("torch", reason="training needs the extra train")
 
-from cohorts import make_cohort, write_cohort
+from dataclasses import replace
+
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from cohorts import make_cohort, make_study, write_cohort
 from radnet.cohort import Cohort, Delineation, Lesion, Patient
 from radnet.config import load_config
-from radnet.experiment import _first_delineations, run_experiment, shuffle_outcomes
+from radnet.experiment import run_experiment, shuffle_outcomes
 from radnet.tables import contradictions, read_lesion_predictions, read_predictions
 
 PLAIN = ["falsification=false", "optimism=none"]  # controls and optimism have tests of their own
@@ -140,6 +145,115 @@ def test_the_features_of_held_out_patients_change_nothing_that_is_learned(finish
     assert not first.loc[~learned, "score"].equals(second.loc[~learned, "score"])
 
 
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory):
+    """A run on patients who were followed too, five of them of unknown PD-L1 and one of unknown progression."""
+    folder = tmp_path_factory.mktemp("studied")
+    study = make_study(75, seed=1, held_out=15)
+    patients = [
+        replace(
+            one,
+            clinical={**one.clinical, "cps": None if place % 15 == 0 else one.clinical["cps"]},
+            outcomes={**one.outcomes, "pfs": None if place == 3 else one.outcomes["pfs"]},
+        )
+        for place, one in enumerate(study.patients)
+    ]
+    root = write_cohort(Cohort(tuple(patients), study.features), folder / "study")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return run(root, folder / "out")
+
+
+def test_the_score_of_response_is_read_on_progression_too_with_its_sign_turned(studied):
+    table = read_predictions(studied / "predictions.parquet")
+
+    own = table[table["endpoint"] == "response"].set_index(["partition", "patient_id"])
+    pfs = table[table["endpoint"] == "pfs"].set_index(["partition", "patient_id"])
+    assert set(own["model"]) == {"zhao_mlp"}
+    assert set(pfs["model"]) == {"zhao_mlp_negated"}
+    assert len(own) == len(pfs) == 60 + 60 + 15
+    pd.testing.assert_series_equal(pfs["score"].loc[own.index], -own["score"])
+    assert pfs["probability"].isna().all()  # a score of response foretells no time
+    assert pfs["event"].isna().groupby(level="partition").sum().to_dict() == {
+        "apparent": 1, "held_out": 0, "out_of_fold": 1,
+    }  # fmt: skip
+    assert set(pfs["time_unit"]) == {"months"}
+    cutoffs = json.loads((studied / "model" / "cutoffs.json").read_text(encoding="utf-8"))
+    assert cutoffs["pfs"]["of"] == "-score"
+    assert set(pfs.loc[["apparent", "held_out"], "cutoff"]) == {cutoffs["pfs"]["value"]}
+
+
+def test_a_network_has_the_probabilities_of_platts_curve_on_its_out_of_fold_scores(studied):
+    table = read_predictions(studied / "predictions.parquet")
+    table = table[table["endpoint"] == "response"]
+    held_out, judged = (table[table["partition"] == name] for name in ("held_out", "out_of_fold"))
+
+    # Platt's targets, then the maximum of the likelihood by a general minimiser
+    event = judged["event"].to_numpy(dtype=bool)
+    target = np.where(event, (event.sum() + 1) / (event.sum() + 2), 1 / ((~event).sum() + 2))
+    score = judged["score"].to_numpy()
+    lost = minimize(
+        lambda b: np.mean(np.logaddexp(0, b[0] * score + b[1]) - target * (b[0] * score + b[1])), [0.1, 0.0], tol=1e-12
+    )
+    slope, intercept = lost.x
+    assert slope > 0
+    np.testing.assert_allclose(
+        held_out["probability"], expit(slope * held_out["score"] + intercept), rtol=1e-3, atol=1e-4
+    )
+    assert judged.groupby("fold")["probability"].apply(lambda one: one.notna().all()).all()
+
+
+def test_subgroups_stand_in_the_table_of_predictions(studied):
+    table = pd.read_parquet(studied / "predictions.parquet")
+
+    assert set(table["cps_ge10"].dropna()) == {">=10", "<10"}
+    assert table.loc[table["cps_ge10"].isna(), "patient_id"].nunique() == 5
+    assert set(table["tnbc"]) == {"TNBC", "other"}
+    assert set(table["visceral"]) == {"0", "1"}
+    assert table.groupby("patient_id")[["cps_ge10", "tnbc", "visceral"]].nunique().to_numpy().max() == 1
+
+
+def test_targets_are_chosen_and_listed(studied):
+    counts = json.loads((studied / "run.json").read_text(encoding="utf-8"))["counts"]
+    table = pd.read_csv(studied / "tables" / "targets.csv")
+
+    assert counts["lesions"] == len(table)
+    assert counts["target_lesions"] == table["target"].sum()
+    per_site = table[table["target"]].groupby(["patient_id", "site"]).size()
+    assert per_site.max() <= 2
+    read = read_lesion_predictions(studied / "lesion_predictions.parquet")
+    apart = set(
+        read.loc[read["endpoint"] == "response", ["patient_id", "lesion_id"]].itertuples(index=False, name=None)
+    )
+    assert apart == set(table.loc[table["target"], ["patient_id", "lesion_id"]].itertuples(index=False, name=None))
+
+
+def test_patients_without_a_column_that_nobody_may_lack_are_left_out_and_named(studied, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    folder = run(studied.parent / "study", tmp_path / "out", "split.folds.n_folds=3", experiment="zhao_pdl1")
+
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    lacking = {f"S{place:03d}": "cps is not known" for place in (0, 15, 30, 45, 60)}
+    assert record["excluded"] == lacking
+    assert record["counts"]["patients_complete"] == 70
+    assert "5 of 75 patients lack cps and are left out" in record["messages"]
+    assert json.loads((folder / "model" / "model.json").read_text(encoding="utf-8"))["before"] == {
+        "complete_cases": ["cps"]
+    }
+
+
+def test_an_endpoint_or_a_subgroup_whose_columns_are_absent_is_told(finished):
+    messages = json.loads((finished / "run.json").read_text(encoding="utf-8"))["messages"]
+
+    assert "clinical.csv has no column pfs_event, pfs_months: the score is not read on pfs" in messages
+    assert any("not judged within cps_ge10, sites_ge3" in one for one in messages)
+
+
+def test_a_run_is_strict_unless_told_otherwise(finished):
+    assert json.loads((finished / "run.json").read_text(encoding="utf-8"))["protocol"] == "strict"
+
+
 def test_shuffling_permutes_outcomes_and_nothing_else(cohort):
     shuffled = shuffle_outcomes(cohort, "response", seed=3)
 
@@ -179,7 +293,7 @@ def test_one_delineation_per_lesion_and_channel_is_measured():
     )
     cohort = Cohort((Patient("P1", "A", lesions=(Lesion("L1", delineations=delineations),)),))
 
-    (lesion,) = _first_delineations(cohort).patients[0].lesions
+    (lesion,) = cohort.first_delineations().patients[0].lesions
 
     assert [(one.channel, one.reader, one.repeat) for one in lesion.delineations] == [
         ("CT", "1", "1"),

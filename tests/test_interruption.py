@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 pytest.importorskip("torch", reason="training needs the extra train")
 
-from cohorts import make_cohort, write_cohort
+from cohorts import make_cohort, make_study, write_cohort
 from hazards import Interrupted, Steps
 from radnet.config import load_config
 from radnet.data.features import read_features
@@ -45,15 +45,16 @@ def steps(monkeypatch, tmp_path):
     return Steps
 
 
-def test_a_run_interrupted_again_and_again_ends_in_the_tables_of_a_calm_one(cohort_folder, tmp_path, steps):
-    calm = run(cohort_folder, tmp_path / "calm", *COUNTED)
+def test_a_run_interrupted_again_and_again_ends_in_the_tables_of_a_calm_one(tmp_path, steps):
+    study = write_cohort(make_study(60, seed=1, held_out=20), tmp_path / "study")
+    calm = run(study, tmp_path / "calm", *COUNTED)
     needed, interruptions, folder = steps.asked, 0, None
     steps.asked = 0
 
     while folder is None:
         steps.left = needed // 4
         try:
-            folder = run(cohort_folder, tmp_path / "killed", *COUNTED)
+            folder = run(study, tmp_path / "killed", *COUNTED)
         except Interrupted:
             interruptions += 1
 
@@ -64,6 +65,9 @@ def test_a_run_interrupted_again_and_again_ends_in_the_tables_of_a_calm_one(coho
     assert json.loads((folder / "run.json").read_text())["resumed"] is True
     assert {one.name for one in folder.iterdir()} == {one.name for one in calm.iterdir()}
     assert pd.read_csv(folder / "lightning" / "metrics.csv")["epoch"].nunique() == 4
+    read_too = pd.read_parquet(folder / "predictions.parquet").query("endpoint == 'pfs'")
+    assert read_too["patient_id"].nunique() == 60
+    assert read_too["cutoff"].notna().all()
 
 
 def test_a_finished_run_is_replaced_only_where_that_is_asked_for(cohort_folder, tmp_path, steps):
@@ -142,6 +146,24 @@ def test_a_fit_that_is_done_is_not_done_again(lesions, tmp_path):
     pd.testing.assert_frame_equal(prediction.lesions, made.lesions, check_exact=True, check_index_type=len(rows) == 0)
     assert str(epochs) == str(history)
     assert prediction.cutoff == made.cutoff
+
+
+def test_readings_on_further_endpoints_and_selected_features_are_kept_with_a_fit(tmp_path):
+    index = pd.Index(["P1", "P2"], name="patient_id")
+    score = np.array([0.1 + 0.2, -1e-300])
+    plain = pd.DataFrame({"score": score, "probability": [0.25, np.nan]}, index=index)
+    by_time = pd.DataFrame({"score": -score, "probability": np.nan, "probability_12.5": [1 / 3, 0.0]}, index=index)
+    also = {"pfs": Prediction(by_time, no_lesions(), -0.7), "os": Prediction(by_time, no_lesions())}
+    made = Prediction(plain, no_lesions(), 0.5, also, ("original_glcm_Contrast", "ring__original_glcm_Idm"))
+
+    run_folder(tmp_path).once("fold_1", lambda checkpoint: (made, []))
+    found, _ = run_folder(tmp_path).once("fold_1", lambda checkpoint: pytest.fail("made again"))
+
+    assert found.selected == made.selected
+    assert set(found.also) == {"pfs", "os"}
+    assert [found.also[name].cutoff for name in ("pfs", "os")] == [-0.7, None]
+    for name, one in made.also.items():
+        pd.testing.assert_frame_equal(found.also[name].patients, one.patients, check_exact=True)
 
 
 def test_other_versions_do_not_go_on_with_a_run_but_more_workers_may(tmp_path):

@@ -1,6 +1,6 @@
 """A frozen model on patients it has not seen: scores, refusals, distance and drift."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -9,13 +9,17 @@ from scipy.stats import binomtest
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 
-from cohorts import make_cohort, write_cohort
+from cohorts import make_cohort, make_study, write_cohort
 from radnet.cohort import Cohort, Endpoint, FeatureTable
-from radnet.prediction import score
+from radnet.data.targets import TargetRule, select_targets
+from radnet.evaluation.cutoff import Cutoff
+from radnet.models.calibration import HazardCalibration
+from radnet.prediction import score, score_drift
 from radnet.predictors.folder import save_model
+from radnet.predictors.reading import FittedReading
 from radnet.predictors.tabular import TabularPredictor
 
-CUTOFFS = {"score": {"value": 0.25, "rule": "youden"}}
+READINGS = [FittedReading(Endpoint("response", "response"), Cutoff(0.25, "youden"), None)]
 
 
 def train(folder, provenance=None):
@@ -24,7 +28,7 @@ def train(folder, provenance=None):
         cohort = Cohort(cohort.patients, FeatureTable(cohort.features.rows, provenance))
     steps = {"impute": SimpleImputer(), "classify": LogisticRegression(max_iter=5000, solver="newton-cholesky")}
     model = TabularPredictor("response", steps, regions=["lesion"], clinical=["age", "subtype"]).fit(cohort)
-    save_model(folder / "model", model.frozen, cohort, Endpoint("response", "response"), CUTOFFS, "mine")
+    save_model(folder / "model", model.frozen, cohort, READINGS, "mine")
     return model
 
 
@@ -49,6 +53,96 @@ def test_new_patients_get_the_scores_of_the_model_with_its_cut_off(tmp_path):
     assert set(scored.predictions["partition"]) == {"held_out"}
     assert set(scored.predictions["cutoff"]) == {0.25}
     assert scored.predictions["event"].tolist() == cohort.events("response").astype(float).tolist()
+
+
+PFS = Endpoint("pfs", "pfs_event", "pfs_months", "months", horizon=12)
+HAZARD = HazardCalibration(1.0, (6.0, 12.0), (0.1, 0.3))
+
+
+def train_on_study(folder, before=None):
+    """A model of age and PD-L1 whose score is read on response and, negated, on progression-free survival."""
+    study = make_study(60, seed=1)
+    steps = {"classify": LogisticRegression(solver="newton-cholesky")}
+    model = TabularPredictor("response", steps, clinical=["age", "cps"]).fit(study)
+    read_too = FittedReading(PFS, Cutoff(-0.1, "median"), HAZARD, negate=True, horizons=(6.0,))
+    save_model(folder / "model", model.frozen, study, [*READINGS, read_too], "mine", before)
+    return model
+
+
+def test_a_score_is_read_on_further_endpoints_of_new_patients_too(tmp_path):
+    model, new = train_on_study(tmp_path), make_study(12, seed=2, first=100)
+
+    scored = score(tmp_path / "model", write_cohort(new, tmp_path / "new"), tmp_path / "cache")
+
+    expected = model.predict(new).patients["score"].to_numpy()
+    response, pfs = (scored.predictions[scored.predictions["endpoint"] == name] for name in ("response", "pfs"))
+    assert set(response["model"]) == {"mine"}
+    assert set(pfs["model"]) == {"mine_negated"}
+    assert pfs["patient_id"].tolist() == response["patient_id"].tolist() == new.ids
+    np.testing.assert_allclose(pfs["score"], -expected, rtol=1e-12)
+    np.testing.assert_allclose(pfs["probability"], 1 - np.exp(-0.3 * np.exp(-expected)), rtol=1e-9)
+    np.testing.assert_allclose(pfs["probability_6"], 1 - np.exp(-0.1 * np.exp(-expected)), rtol=1e-9)
+    assert response["probability_6"].isna().all()
+    assert set(pfs["cutoff"]) == {-0.1}
+    np.testing.assert_allclose(pfs["time"], new.times("pfs"))
+
+
+def test_a_further_endpoint_the_new_patients_lack_is_left_unknown(tmp_path):
+    train_on_study(tmp_path)
+    folder = write_cohort(make_study(12, seed=2, first=100), tmp_path / "new")
+    clinical = pd.read_csv(folder / "clinical.csv", dtype=str)
+    clinical.drop(columns=["pfs_event", "pfs_months"]).to_csv(folder / "clinical.csv", index=False)
+
+    predictions = score(tmp_path / "model", folder, tmp_path).predictions
+
+    assert predictions.groupby("endpoint")["event"].apply(lambda event: int(event.notna().sum())).to_dict() == {
+        "pfs": 0,
+        "response": 12,
+    }
+    assert np.isfinite(predictions["score"]).all()
+
+
+def test_a_patient_without_what_training_patients_had_to_have_is_not_scored(tmp_path):
+    train_on_study(tmp_path, {"complete_cases": ["cps"]})
+    study = make_study(12, seed=2, first=100)
+    patients = [
+        replace(one, clinical={**one.clinical, "cps": None}) if one.id == "S103" else one for one in study.patients
+    ]
+
+    scored = score(tmp_path / "model", write_cohort(Cohort(tuple(patients)), tmp_path / "new"), tmp_path)
+
+    assert scored.unscored.to_dict("records") == [{"patient_id": "S103", "centre": "A", "reason": "cps is not known"}]
+    assert "S103" not in set(scored.predictions["patient_id"])
+
+
+def test_lesions_and_features_of_new_patients_are_chosen_as_those_of_training_were(tmp_path):
+    learned, new = make_study(60, seed=1), make_study(12, seed=2, first=100)
+    rule = TargetRule(per_site=1, total=2, first=["liver"])
+    features = learned.features.names[2:9]
+    chosen, _ = select_targets(learned, rule)
+    chosen = chosen.with_features(chosen.features.only(features))
+    steps = {"classify": LogisticRegression(max_iter=5000)}
+    model = TabularPredictor("response", steps, regions=["lesion"]).fit(chosen)
+    before = {"targets": {**asdict(rule), "first": list(rule.first)}, "features": features}
+    save_model(tmp_path / "model", model.frozen, chosen, READINGS, "mine", before)
+
+    scored = score(tmp_path / "model", write_cohort(new, tmp_path / "new"), tmp_path)
+
+    by_hand, _ = select_targets(new, rule)
+    by_hand = by_hand.with_features(by_hand.features.only(features))
+    expected = model.predict(by_hand)
+    np.testing.assert_allclose(scored.predictions["score"], expected.patients["score"], rtol=1e-12)
+    assert len(scored.lesions) == len(expected.lesions) < sum(len(one.lesions) for one in new.patients)
+
+
+@pytest.mark.parametrize(("times", "warned"), [(2.9, False), (3.1, True)])
+def test_a_score_that_spreads_over_three_times_as_far_as_in_training_is_told(times, warned):
+    spread = pd.Series([-1.0, 0.0, 1.0]) * times  # of standard deviation 1, times this
+
+    told = score_drift(spread, training_sd=1.0)
+
+    assert told.startswith(f"drift: the score's standard deviation is {times} here and was 1 in training") is warned
+    assert bool(told) is warned
 
 
 def test_patients_without_an_outcome_yet_are_scored(tmp_path):
@@ -95,7 +189,7 @@ def test_an_image_the_model_learned_from_is_known_again_under_another_name(tmp_p
     learned = Cohort((with_image(cohort.patients[0], tmp_path / "scan.nii"), *cohort.patients[1:]), cohort.features)
     steps = {"impute": SimpleImputer(), "classify": LogisticRegression(solver="newton-cholesky")}
     model = TabularPredictor("response", steps, regions=["lesion"]).fit(learned)
-    save_model(tmp_path / "model", model.frozen, learned, Endpoint("response", "response"), CUTOFFS)
+    save_model(tmp_path / "model", model.frozen, learned, READINGS)
     folder = write_cohort(newcomers(), tmp_path / "new")
     lesions = pd.read_csv(folder / "lesions.csv")
     lesions.loc[0, ["image", "mask"]] = str(tmp_path / "copy.nii")

@@ -229,6 +229,19 @@ class Cohort:
         """Return the same patients with these features."""
         return replace(self, features=features.of(self.ids))
 
+    def first_delineations(self) -> "Cohort":
+        """Return the cohort with one delineation per lesion and channel: reader and repeat 1, or the first there is.
+
+        Further readers and repeats serve studies of agreement. Features are left behind.
+        """
+
+        def first(lesion: Lesion) -> Lesion:
+            ordered = sorted(lesion.delineations, key=lambda one: (one.reader != "1", one.repeat != "1"))
+            chosen = {one.channel: one for one in reversed(ordered)}
+            return replace(lesion, delineations=tuple(one for one in lesion.delineations if one is chosen[one.channel]))
+
+        return Cohort(tuple(replace(one, lesions=tuple(map(first, one.lesions))) for one in self.patients))
+
     def evaluable(self, endpoint: str) -> "Cohort":
         """Return the patients whose outcome for ``endpoint`` is known."""
         return self.where(lambda patient: patient.outcomes.get(endpoint) is not None)

@@ -58,6 +58,16 @@ class TrainConfig:
     trainer: Any = MISSING
     logger: Any = MISSING
     cutoff: Any = MISSING
+    preset: str = "small"  # of the simulated cohort
+    protocol: str = "strict"  # as_published: the steps of the paper, its weaknesses included
+    read_on: str = "out_of_fold"  # or apparent: whose scores cut-offs and probabilities are learned on
+    horizons: Any = field(default_factory=list)  # further times at which a probability is foretold
+    also: Any = field(default_factory=dict)  # further endpoints that the score is read on
+    targets: Any = MISSING  # which lesions of a patient enter
+    robustness: Any = MISSING  # lesions measured again, perturbed
+    before_split: Any = None  # a selector of features that learns from everybody, as some papers did
+    complete_cases: Any = field(default_factory=list)  # columns of clinical.csv without which a patient is left out
+    subgroups: Any = field(default_factory=dict)  # within which the model is judged too
     cache: str = MISSING
     workers: int = MISSING
     output: str | None = None
@@ -99,7 +109,7 @@ def load_config(name: str, overrides: Sequence[str]) -> DictConfig:
     if name == "evaluate":
         overrides = [_not_a_group(override) for override in overrides]
     if name == "train":
-        overrides = [_FALSIFICATION.get(override, override) for override in overrides]
+        overrides = _in_protocol([_FALSIFICATION.get(override, override) for override in overrides])
     if name == "train" and not any(override.startswith("experiment=") for override in overrides):
         raise ConfigFault(f"choose an experiment: experiment={'|'.join(options('experiment'))}", from_command_line=True)
     GlobalHydra.instance().clear()
@@ -117,6 +127,29 @@ def load_config(name: str, overrides: Sequence[str]) -> DictConfig:
     if faults := [*target_faults(config), *_unread_keys(config, name)]:
         raise ConfigFault("the configuration has keys nothing reads:\n" + "\n".join(f"  - {one}" for one in faults))
     return config
+
+
+def _in_protocol(overrides: Sequence[str]) -> list[str]:
+    """Spell ``experiment=NAME protocol=as_published`` as the file that holds the steps of the paper."""
+    chosen = [override.partition("=")[2] for override in overrides if override.startswith("protocol=")]
+    kept = [override for override in overrides if not override.startswith("protocol=")]
+    if chosen and chosen[-1] not in ("strict", "as_published"):
+        raise ConfigFault(f"protocol={chosen[-1]}: choose strict or as_published", from_command_line=True)
+    return [_experiment_in(override, chosen[-1]) if chosen else override for override in kept]
+
+
+def _experiment_in(override: str, protocol: str) -> str:
+    key, _, value = override.partition("=")
+    folder, _, name = value.rpartition("/")
+    if key != "experiment" or folder not in ("", "as_published"):
+        return override
+    if protocol == "strict" and folder:
+        raise ConfigFault(f"{override} is not protocol=strict: choose experiment={name}", from_command_line=True)
+    if protocol == "strict" or name not in options("experiment"):
+        return override  # a name that is none is told by Hydra's complaint
+    if name not in options("experiment/as_published"):
+        raise ConfigFault(f"experiment={name} is of no paper: it has no protocol=as_published", from_command_line=True)
+    return f"experiment=as_published/{name}"
 
 
 def build(node: Any, **changes: Any) -> Any:
@@ -153,6 +186,11 @@ def options(group: str) -> list[str]:
     return sorted(path.stem for path in (config_folder() / group).glob("[!_]*.yaml"))
 
 
+def _is_option(group: str, name: str) -> bool:
+    folder, _, stem = name.rpartition("/")
+    return name == "null" or stem in options(f"{group}/{folder}")
+
+
 def outcome_columns() -> set[str]:
     """Return the columns of clinical.csv that the endpoints of conf/ read."""
     endpoints = [OmegaConf.load(config_folder() / "endpoint" / f"{name}.yaml") for name in options("endpoint")]
@@ -176,12 +214,15 @@ def _unread_keys(config: DictConfig, name: str) -> Iterator[str]:
     if name != "train":
         return
     expected: dict[str, list[str]] = {"split": ["held_out", "folds", "inner"]}
+    members = OmegaConf.select(config, "model.members") or {}
     for group, place in (("data", "knobs"), ("model", "prepare"), ("model", "steps")):
         names: set[str] = set()
         for file in (config_folder() / group).glob("[!_]*.yaml"):
             node = OmegaConf.select(OmegaConf.load(file), place)
             names |= {str(key) for key in node} if isinstance(node, DictConfig) else set()
         expected[f"{group}.{place}"] = sorted(names)
+        if group == "model":
+            expected |= {f"model.members.{member}.{place}": sorted(names) for member in members}
     for path, names_there in expected.items():
         node = OmegaConf.select(config, path)
         for key, value in node.items() if isinstance(node, DictConfig) else ():
@@ -270,6 +311,15 @@ def _arguments_from_source(module: str, name: str) -> tuple[Mapping[str, str], t
     for member in node.body:
         if isinstance(member, ast.FunctionDef) and member.name == "__init__":
             return _of_function(member, skip=1)
+    imported = {
+        name.asname or name.name: f"{one.module}.{name.name}"
+        for one in tree.body
+        if isinstance(one, ast.ImportFrom)
+        for name in one.names
+    }
+    for base in node.bases:
+        if isinstance(base, ast.Name) and (base.id in defined or imported.get(base.id, "").startswith("radnet.")):
+            return _arguments(f"{module}.{base.id}" if base.id in defined else imported[base.id])
     entries = [one for one in node.body if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name)]
     names = {one.target.id: ast.unparse(one.annotation) for one in entries if isinstance(one.target, ast.Name)}
     return names, tuple(name for name, one in zip(names, entries, strict=True) if one.value is None)
@@ -315,8 +365,11 @@ def _explained(error: Exception, name: str, overrides: Sequence[str]) -> ConfigF
         key, equals, value = override.lstrip("+~").partition("=")
         if not equals:
             return ConfigFault(f"{override!r} is not understood: settings are typed as key=value", True)
-        if (config_folder() / key).is_dir() and value not in options(key) and value != "null":
-            return ConfigFault(f"{override}: conf/{key} has no {value}; {_nearest(value, options(key))}", True)
+        if (config_folder() / key).is_dir() and not _is_option(key, value):
+            folder, _, stem = value.rpartition("/")
+            there = f"{key}/{folder}" if folder and options(f"{key}/{folder}") else key
+            named = stem if there != key else value
+            return ConfigFault(f"{override}: conf/{there} has no {named}; {_nearest(named, options(there))}", True)
     kept: list[str] = []
     for override in sorted(overrides, key=lambda one: not (config_folder() / one.partition("=")[0]).is_dir()):
         try:

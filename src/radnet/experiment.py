@@ -2,15 +2,10 @@
 
 import hashlib
 import os
-import platform
 import shutil
-import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,62 +14,39 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 from threadpoolctl import threadpool_limits
 
-from radnet import __version__
 from radnet.appraisal.appraise import Trained, appraise
-from radnet.cohort import Cohort, Endpoint, FeatureTable, Lesion
+from radnet.cohort import Cohort, Endpoint, FeatureTable
 from radnet.config import build, outcome_columns
 from radnet.console import console, progress
+from radnet.data.groups import Group, group_table
 from radnet.data.manifest import read_manifest
 from radnet.data.split import shared_centre_fraction
-from radnet.falsification.judging import Design, kept_under, mean_auc
+from radnet.falsification.judging import Design, kept_under, mean_discrimination
 from radnet.falsification.leaks import leak_checks
 from radnet.falsification.refute import Inputs, Refutation, refute
 from radnet.falsification.settings import FalsificationSettings
 from radnet.falsification.voxels import sample_of_patients, voxel_controls
 from radnet.files import file_hash, write_atomically, write_json
-from radnet.predictors.base import History, Prediction, Predictor, measured_lesions
+from radnet.prediction import score_drift
+from radnet.predictors.base import History, Prediction, Predictor
 from radnet.predictors.folder import save_model
 from radnet.predictors.nested import NestedPredictor, Place, fit_name
+from radnet.predictors.reading import Reading
 from radnet.predictors.rows import prediction_rows
-from radnet.radiomics.extract import extract_cohort
 from radnet.run_folder import RunFolder, new_folder
-from radnet.tables import write_table
+from radnet.run_record import RunRecord, git_commit, versions
+from radnet.study_cohort import with_features, with_outcome
+from radnet.tables import read_table, write_table
 
 _LOG_COLUMNS = ["fold", "repeat", "epoch", "train_loss", "valid_loss", "valid_auroc"]
-_LIBRARIES = (
-    "numpy",
-    "scipy",
-    "pandas",
-    "scikit-learn",
-    "SimpleITK",
-    "pyradiomics",
-    "torch",
-    "pytorch-lightning",
-    "monai",
-)
-
-
-@dataclass
-class _Record:
-    """What a run did, for run.json: seconds per stage, counts at each step, who was left out, what was not made."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    counts: dict[str, Any] = field(default_factory=dict)
-    excluded: dict[str, str] = field(default_factory=dict)
-    messages: list[str] = field(default_factory=list)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - start, 2)
+_FEW_EVENTS = 5  # a feature, below which its weight is mostly chance
 
 
 def run_experiment(config: DictConfig) -> Path:
     """Train and predict as configured.
 
     Everything learned is learned from training patients: each fold's model and its cut-off from that fold's, the
-    frozen model's cut-off from out-of-fold scores.
+    frozen model's cut-off from out-of-fold scores (from apparent ones where ``read_on`` says so, as many papers did).
 
     A run that was interrupted goes on where it was, if ``config.output`` names its folder: fits that are done are not
     done again, and one that was under way goes on from its last checkpoint.
@@ -82,31 +54,35 @@ def run_experiment(config: DictConfig) -> Path:
     Returns:
         The run folder: config.yaml, run.json, predictions.parquet, lesion_predictions.parquet, train_log.csv, model/.
     """
-    run = RunFolder(config, {"versions": dict(versions()), "git_commit": _git_commit()})
+    run = RunFolder(config, {"versions": dict(versions()), "git_commit": git_commit()})
     folder = run.path
     verb = "going on with" if run.resumed else "run:"
     console.print(f"{verb} {folder}; if interrupted, go on with output={folder}", markup=False, soft_wrap=True)
-    record = _Record()
-    endpoint: Endpoint = build(config.endpoint)
+    record = RunRecord()
     controls: FalsificationSettings | None = build(config.falsification) if config.falsification else None
     with record.stage("cohort"):
         root: Path = build(config.data)
         run.agree("inputs", _input_hashes(root))
-        cohort = _known(read_manifest(root, [endpoint]), endpoint, record)
-        _predictor(config, (), None, folder).check(cohort)
+        readings = _readings(config, root, record)
+        endpoint = readings[0].endpoint
+        cohort = read_manifest(root, [one.endpoint for one in readings])
+        cohort = with_outcome(cohort, endpoint.name, endpoint.event, config, record)
+        untrained = _predictor(config, (), None, folder)
+        untrained.check(cohort)
+        groups = _groups(cohort, config, record)
         if config.shuffle_labels:
             cohort = shuffle_outcomes(cohort, endpoint.name, config.seed)
     with record.stage("features"):
-        cohort = _with_features(cohort, config, record)
+        cohort, before = with_features(cohort, untrained, config, record, folder)
         run.agree("features", {"sha256": _features_hash(cohort)})
     with record.stage("split"):
         held_out = build(config.split.held_out)(cohort, endpoint.name)
         development = cohort.where(lambda patient: patient.id not in set(held_out))
         judged = cohort.select(held_out)
         _say_split(development, judged, endpoint.name, record)
-    tables = _Tables(endpoint, config.name)
+    tables = _Tables(readings, config.name, groups)
     with progress("Fitting folds") as show:
-        model = _nested(config, run, show)
+        model = _nested(config, readings, run, show)
         with record.stage("folds"), threadpool_limits(1):  # threaded sums change the last bits from run to run
             model.judge(development)
     for judged_fold in model.out_of_fold:
@@ -120,9 +96,11 @@ def run_experiment(config: DictConfig) -> Path:
         if len(held_out):
             tables.add(judged, model.predict(judged), "held_out")
         tables.log(model.history, "", "")
-        assert model.cutoff is not None
-        cutoffs = {"score": {"value": model.cutoff.value, "rule": model.cutoff.rule, "fitted_on": "out_of_fold"}}
-        save_model(folder / "model", model.frozen, development, endpoint, cutoffs, config.name)
+        for note in (note for one in model.fitted for note in one.notes):
+            record.say(note)
+        before = {**before, "complete_cases": list(config.complete_cases)}
+        save_model(folder / "model", model.frozen, development, model.fitted, config.name, before)
+        _say_selection(model, development, judged, record)
     if controls is not None:
         with record.stage("falsification"), threadpool_limits(1):
             found = _falsify(config, controls, run, cohort, model, development, judged, root)
@@ -130,7 +108,7 @@ def run_experiment(config: DictConfig) -> Path:
             tables.add(one.cohort, one.prediction, one.partition, one.fold, one.repeat, control=name)
         write_json(found.record, folder / "falsification.json")
     with record.stage("appraisal"), threadpool_limits(1):
-        record.messages += _appraise(config, run, Trained(config.name, endpoint, model, development, judged))
+        _appraise(config, run, Trained(config.name, endpoint, model, development, judged), record)
     tables.write(folder)
     shutil.copytree(folder / "model", new_folder(Path("checkpoints") / config.name), dirs_exist_ok=True)
     _write_record(run, config, root, record)
@@ -152,9 +130,10 @@ def shuffle_outcomes(cohort: Cohort, endpoint: str, seed: int) -> Cohort:
 class _Tables:
     """The prediction tables of a run, growing by one model's predictions at a time."""
 
-    def __init__(self, endpoint: Endpoint, model: str) -> None:
-        self.endpoint = endpoint
+    def __init__(self, readings: Sequence[Reading], model: str, groups: pd.DataFrame) -> None:
+        self.readings = readings
         self.model = model
+        self.groups = groups
         self.patients: list[pd.DataFrame] = []
         self.lesions: list[pd.DataFrame] = []
         self.epochs: list[dict[str, object]] = []
@@ -168,11 +147,16 @@ class _Tables:
         repeat: str = "",
         control: str = "",
     ) -> None:
-        name = control or self.model
-        patients, lesions = prediction_rows(cohort, prediction, self.endpoint, name, partition, fold, repeat)
-        self.patients.append(patients)
-        if not control:  # a control is of the patient
-            self.lesions.append(lesions)
+        first, *others = self.readings
+        read = [(first, prediction)] + [
+            (one, prediction.also[one.endpoint.name]) for one in others if one.endpoint.name in prediction.also
+        ]
+        for reading, as_read in read:
+            name = (control or self.model) + ("_negated" if reading.risk == "negate" else "")
+            rows = prediction_rows(cohort, as_read, reading.endpoint, name, partition, fold, repeat)
+            self.patients.append(rows[0].join(self.groups, on="patient_id"))
+            if not control:  # a control is of the patient
+                self.lesions.append(rows[1])
 
     def log(self, history: History, fold: str, repeat: str) -> None:
         self.epochs += [{"fold": fold, "repeat": repeat, **epoch} for epoch in history]
@@ -186,70 +170,22 @@ class _Tables:
         write_table(pd.DataFrame(self.epochs, columns=_LOG_COLUMNS), folder / "train_log.csv")
 
 
-def _known(cohort: Cohort, endpoint: Endpoint, record: _Record) -> Cohort:
-    known = cohort.evaluable(endpoint.name)
-    record.counts["patients"] = len(cohort)
-    record.counts["patients_with_outcome"] = len(known)
-    unknown = sorted(set(cohort.ids) - set(known.ids))
-    record.excluded |= dict.fromkeys(unknown, f"outcome {endpoint.name} unknown")
-    if not len(known):
-        raise ValueError(f"no patient has a known outcome for endpoint {endpoint.name} (column {endpoint.event})")
-    if unknown:
-        console.print(f"{len(unknown)} of {len(cohort)} patients have no known {endpoint.name} and are left out")
-    return known
+def _readings(config: DictConfig, root: Path, record: RunRecord) -> list[Reading]:
+    """Return how the score is read: on the endpoint learned, and on those further ones whose columns are there."""
+    endpoint: Endpoint = build(config.endpoint)
+    readings = [Reading(endpoint, build(config.cutoff), horizons=tuple(config.horizons))]
+    columns = set(read_table(root / "clinical.csv").columns) if (root / "clinical.csv").is_file() else set()
+    for reading in (build(one) for one in config.also.values()):
+        absent = {reading.endpoint.event, reading.endpoint.time} - columns - {None}
+        if not absent:
+            readings.append(reading)
+        elif columns:
+            name = reading.endpoint.name
+            record.say(f"clinical.csv has no column {', '.join(sorted(absent))}: the score is not read on {name}")
+    return readings
 
 
-def _with_features(cohort: Cohort, config: DictConfig, record: _Record) -> Cohort:
-    """Measure lesions where the model reads features, and leave out patients without a measured one."""
-    regions = list(config.model.get("regions") or [])
-    if not regions:
-        return cohort
-    if cohort.features is None:
-        settings = build(config.radiomics)
-        with progress("Measuring lesions") as show:
-            features = extract_cohort(
-                _first_delineations(cohort),
-                settings,
-                engine=config.engine,
-                workers=config.workers or os.cpu_count() or 1,
-                cache=Path(config.cache) / "features",
-                progress=show,
-            )
-        cohort = cohort.with_features(features)
-    assert cohort.features is not None
-    failed = cohort.features.rows[cohort.features.rows["status"] != "ok"]
-    record.counts["lesion_rows"] = len(cohort.features.rows)
-    record.counts["lesion_rows_failed"] = len(failed)
-    record.counts["features"] = len(cohort.features.names)
-    for row in failed.itertuples():
-        console.print(f"patient {row.patient_id}, lesion {row.lesion_id}: not measured: {row.status}", markup=False)
-    measured = set(measured_lesions(cohort, regions).index.get_level_values("patient_id"))
-    without = [patient for patient in cohort.ids if patient not in measured]
-    record.excluded |= dict.fromkeys(without, "no measured lesion")
-    record.counts["patients_measured"] = len(measured)
-    if without:
-        console.print(f"{len(without)} patients have no measured lesion and are left out: {', '.join(without[:5])}")
-    if not measured:
-        raise ValueError("no lesion of the cohort could be measured; the reasons stand above")
-    return cohort.select(measured)
-
-
-def _first_delineations(cohort: Cohort) -> Cohort:
-    """Return the cohort with one delineation per lesion and channel: reader and repeat 1, or the first there is.
-
-    Further readers and repeats serve studies of agreement.
-    """
-
-    def first(lesion: Lesion) -> Lesion:
-        ordered = sorted(lesion.delineations, key=lambda one: (one.reader != "1", one.repeat != "1"))
-        by_channel = {one.channel: one for one in reversed(ordered)}
-        return replace(lesion, delineations=tuple(one for one in lesion.delineations if one is by_channel[one.channel]))
-
-    patients = (replace(one, lesions=tuple(first(lesion) for lesion in one.lesions)) for one in cohort.patients)
-    return Cohort(tuple(patients))
-
-
-def _say_split(development: Cohort, judged: Cohort, endpoint: str, record: _Record) -> None:
+def _say_split(development: Cohort, judged: Cohort, endpoint: str, record: RunRecord) -> None:
     for name, part in (("development", development), ("held_out", judged)):
         events = int(part.events(endpoint).sum()) if len(part) else 0
         record.counts[name] = {"patients": len(part), "events": events, "centres": sorted(set(part.centres))}
@@ -268,14 +204,50 @@ def _features_hash(cohort: Cohort) -> str:
     return hashlib.sha256(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes()).hexdigest()
 
 
-def _nested(config: DictConfig, run: RunFolder, show: Callable[[int, int, str], None]) -> NestedPredictor:
+def _groups(cohort: Cohort, config: DictConfig, record: RunRecord) -> pd.DataFrame:
+    """Return the group of each patient that the model is judged within, of those whose column the cohort has."""
+    known = {column for one in cohort.patients for column in one.clinical}
+    groups = {str(name): Group(**given) for name, given in config.subgroups.items()}
+    if absent := [name for name, one in groups.items() if one.column not in known]:
+        columns = ", ".join(groups[name].column for name in absent)
+        record.say(f"clinical.csv has no column {columns}: not judged within {', '.join(absent)}")
+    return group_table(cohort, {name: one for name, one in groups.items() if name not in absent})
+
+
+def _nested(
+    config: DictConfig, readings: Sequence[Reading], run: RunFolder, show: Callable[[int, int, str], None]
+) -> NestedPredictor:
     """Build the configured predictor within the folds of the split, and within these the folds that fit cut-offs."""
 
     def make(place: Place, checkpoint: Path | None) -> Predictor:
         return _predictor(config, place, checkpoint, run.path)
 
     levels = [build(one) for one in (config.split.folds, config.split.inner) if one is not None]
-    return NestedPredictor(make, levels, build(config.cutoff), run.once, progress=show)
+    return NestedPredictor(make, levels, readings, run.once, progress=show, read_on=config.read_on)
+
+
+def _say_selection(model: NestedPredictor, development: Cohort, judged: Cohort, record: RunRecord) -> None:
+    """Count the features left at each step; tell of too many for the events there are, and of a score that drifted."""
+    left = model.frozen.selection()
+    if left:
+        record.counts["selection"] = {step: len(names) for step, names in left.items()}
+        *_, last = left
+        record.counts["events_per_feature"] = _events_per(development.events(model.endpoint), len(left[last]))
+        if not left[last]:
+            record.say("no feature was selected: every patient has the same score")
+        elif record.counts["events_per_feature"] < _FEW_EVENTS and hasattr(model.frozen, "steps"):
+            record.say(
+                f"{record.counts['events_per_feature']:g} events for each of {len(left[last])} features selected: "
+                f"below {_FEW_EVENTS} their weights are mostly chance"
+            )
+    if len(judged) > 1:
+        training = model.frozen.predict(development).patients["score"]
+        if told := score_drift(model.frozen.predict(judged).patients["score"], float(training.std(ddof=1))):
+            record.say(told)
+
+
+def _events_per(event: np.ndarray, features: int) -> float:
+    return round(float(event.sum()) / max(features, 1), 2)
 
 
 def _falsify(
@@ -289,18 +261,21 @@ def _falsify(
     root: Path,
 ) -> Refutation:
     """Run the controls, in the folds of the model and on its held-out patients, and look for traces of a leak."""
-    regions = tuple(config.model.get("regions") or ())
+    regions = model.regions
     endpoint = model.endpoint
 
-    def model_auc(permuted: Cohort, number: int) -> float:
+    def of_model(permuted: Cohort, number: int) -> float:
         if number == 0:
-            return mean_auc(model, permuted)
+            return mean_discrimination(model, permuted)
         once = kept_under(run.once, f"permutation_{number}")
         folds = model.folds[:1]
         again = NestedPredictor(
-            lambda place, checkpoint: _predictor(config, place or (0,), checkpoint, run.path), folds, model.rule, once
+            lambda place, checkpoint: _predictor(config, place or (0,), checkpoint, run.path),
+            folds,
+            model.readings[:1],
+            once,
         )
-        return mean_auc(again.judge(permuted), permuted)
+        return mean_discrimination(again.judge(permuted), permuted)
 
     changed = None
     if regions and settings.voxels:
@@ -312,12 +287,12 @@ def _falsify(
     inputs = Inputs(
         cohort,
         regions,
-        config.model.get("aggregate") or "mean",
-        tuple(config.model.get("clinical") or ()),
+        model.aggregate,
+        model.clinical,
         changed,
     )
-    design = Design(endpoint, Cohort(development.patients), tuple(judged.ids), model.folds, model.rule, run.once)
-    found = refute(settings, design, inputs, model_auc, config.seed, progress)
+    design = Design(endpoint, Cohort(development.patients), tuple(judged.ids), model.folds, model.readings[0], run.once)
+    found = refute(settings, design, inputs, of_model, config.seed, progress)
     found.record["leak_checks"] = leak_checks(cohort, endpoint, development, judged, root)
     for one in found.record["not_run"]:
         console.print(f"{one['model']}: not run: {one['why']}", markup=False)
@@ -344,14 +319,14 @@ def _changed_images(config: DictConfig, cohort: Cohort, endpoint: str) -> Callab
     return measured
 
 
-def _appraise(config: DictConfig, run: RunFolder, trained: Trained) -> list[str]:
-    """Write the tables of the run; return what could not be made."""
+def _appraise(config: DictConfig, run: RunFolder, trained: Trained, record: RunRecord) -> None:
+    """Write the tables of the run; say what could not be made."""
 
     def make(place: Place, checkpoint: Path | None) -> Predictor:
         return _predictor(config, place, checkpoint, run.path)
 
-    covariates = config.model.get("clinical") if config.covariates is None else config.covariates
-    told = appraise(
+    covariates = trained.model.clinical if config.covariates is None else config.covariates
+    found = appraise(
         trained,
         run.path / "tables",
         build(config.optimism),
@@ -362,9 +337,10 @@ def _appraise(config: DictConfig, run: RunFolder, trained: Trained) -> list[str]
         config.seed,
         progress,
     )
-    for message in told:
-        console.print(message, markup=False)
-    return told
+    for message in found.messages:
+        record.say(message)
+    if found.selection_stability is not None:
+        record.counts["selection_stability"] = asdict(found.selection_stability)
 
 
 def _predictor(config: DictConfig, place: Place, checkpoint: Path | None, folder: Path) -> Predictor:
@@ -384,12 +360,13 @@ def _input_hashes(root: Path) -> dict[str, str]:
     return {name: file_hash(root / name) for name in names if (root / name).is_file()}
 
 
-def _write_record(run: RunFolder, config: DictConfig, root: Path, record: _Record) -> None:
+def _write_record(run: RunFolder, config: DictConfig, root: Path, record: RunRecord) -> None:
     text = OmegaConf.to_yaml(config, resolve=True)
     write_atomically(run.path / "config.yaml", lambda path: path.write_text(text, encoding="utf-8"))
     write_json(
         {
             "experiment": config.name,
+            "protocol": config.protocol,
             "seed": config.seed,
             "shuffle_labels": config.shuffle_labels,
             "created": datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -401,28 +378,7 @@ def _write_record(run: RunFolder, config: DictConfig, root: Path, record: _Recor
             "seconds": record.seconds,  # of the last start, where there was more than one
             "resumed": run.resumed,
             "versions": versions(),
-            "git_commit": _git_commit(),
+            "git_commit": git_commit(),
         },
         run.path / "run.json",
     )
-
-
-def versions() -> Mapping[str, str]:
-    """Return the versions of Python, radnet and the libraries that numbers depend on."""
-    found = {"python": platform.python_version(), "radnet": __version__}
-    for library in _LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def _git_commit() -> str | None:
-    """Return the commit of radnet's own checkout, or None where it was installed without one."""
-    git = shutil.which("git")
-    here = Path(__file__).parents[2]
-    if git is None or not (here / ".git").exists():
-        return None
-    done = subprocess.run([git, "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
-    return done.stdout.strip() or None

@@ -18,6 +18,7 @@ from radnet.config import ConfigFault, build
 from radnet.evaluation.assess import Assessment, assess
 from radnet.evaluation.assessment.settings import EvaluationSettings
 from radnet.evaluation.lesion_weights import lesion_weights
+from radnet.evaluation.namesakes import join_predictions
 from radnet.evaluation.sample_size_table import sample_size_table
 from radnet.files import file_hash, write_atomically, write_json
 from radnet.report.claims import claims
@@ -25,7 +26,7 @@ from radnet.report.html import write_report
 from radnet.report.leak import leaks_in
 from radnet.report.look import MEASURE_LABELS
 from radnet.report.reading import discrimination, read_evaluation, refitted, typed
-from radnet.run_description import describe_run, parameters
+from radnet.run_description import describe_run, parameters, protocol_of, subgroups_of
 from radnet.tables import (
     METRIC_COLUMNS,
     Contradiction,
@@ -53,12 +54,15 @@ def judge(config: DictConfig, drift: Mapping[str, Any] | None = None) -> tuple[P
         severity ``failed`` name what could not be computed; everything else has been written.
     """
     files, lesion_file, run, output = _inputs(config)
-    settings = _settings(config)
+    described = {"config": {}, "model": {}} if config.run is None else describe_run(Path(config.run))
     tables = [read_predictions(file) for file in files]
-    predictions = told_apart(pd.concat(tables, ignore_index=True))
+    joined = join_predictions(tables, files)
+    predictions = joined.predictions
+    settings = _settings(config, subgroups_of(described, predictions))
     lesions = None if lesion_file is None else told_apart(read_lesion_predictions(lesion_file))
     assessment = _assess_the_rest(predictions, settings, lesions)
-    described = {"config": {}, "model": {}} if config.run is None else describe_run(Path(config.run))
+    told = [_renamed(name) for name in joined.namesakes]
+    assessment = replace(assessment, messages=[*told, *assessment.messages])
     if config.run is not None:
         assessment = _with_run_tables(assessment, Path(config.run), output)
     write_table(sample_size_table(predictions, parameters(described)), output / "tables" / "sample_size.csv")
@@ -67,12 +71,13 @@ def judge(config: DictConfig, drift: Mapping[str, Any] | None = None) -> tuple[P
         write_table(points, output / "figures" / f"{name}.csv")
     if lesions is not None and lesions["weight"].notna().any():
         write_table(lesion_weights(lesions), output / "figures" / "lesion_weights.csv")
+    asked: Any = OmegaConf.to_container(config.evaluation)
     about = {
         "radnet": __version__,
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "evaluation": OmegaConf.to_container(config.evaluation),
+        "evaluation": {**asked, "subgroups": list(settings.subgroups or ())},
         "inputs": [
-            {"path": os.path.relpath(file, output), "sha256": file_hash(file), "rows": len(table)}
+            {"path": os.path.relpath(file, output), "sha256": file_hash(file), "rows": len(table), **protocol_of(file)}
             for file, table in zip(files, tables, strict=True)
         ],
         "truth": _truth(config, run, output),
@@ -89,9 +94,11 @@ def judge(config: DictConfig, drift: Mapping[str, Any] | None = None) -> tuple[P
     return output, assessment
 
 
-def _settings(config: DictConfig) -> EvaluationSettings:
+def _settings(config: DictConfig, subgroups: list[str]) -> EvaluationSettings:
+    """Return what is asked; where subgroups are not, those that the run names."""
+    unasked = {"subgroups": subgroups} if config.evaluation.get("subgroups") is None else {}
     try:
-        settings: EvaluationSettings = build(config.evaluation)
+        settings: EvaluationSettings = build(config.evaluation, **unasked)
     except ConfigFault as error:
         told = str(error).removeprefix(f"{config.evaluation.get('_target_')}: ")
         raise ConfigFault(f"evaluation: {told}", from_command_line=True) from error
@@ -136,8 +143,14 @@ def _failure(one: Contradiction, level: str = "") -> dict[str, str]:
     return about | {"severity": "failed", "message": f"{level}{one.message}"}
 
 
+def _renamed(model: str) -> dict[str, str]:
+    why = "several files have a model of this name, and their rows differ: each is judged under the name of its file"
+    severity = "info" if is_control(model) else "warning"
+    return {"endpoint": "", "model": model, "partition": "", "severity": severity, "message": why}
+
+
 def headline(output: Path, assessment: Assessment) -> list[str]:
-    """Return one line per model and partition: discrimination with its interval, held-out first, then planted AUCs.
+    """Return one line per model and partition: discrimination with its interval, held-out first, then what was planted.
 
     Controls have a line in the partition that counts most, and one that says by how much each model beats volume alone.
     Cut-offs fitted anew on the patients they judge, as ``allow_refit_cutoff`` lets them be, are told of in a line.
@@ -166,12 +179,16 @@ def headline(output: Path, assessment: Assessment) -> list[str]:
 
 
 def _planted(truth: dict[str, Any]) -> list[str]:
-    """Return the oracle and reader AUCs of a simulated cohort as lines."""
-    known = dict(truth.get("oracle_auc") or {})
-    lines = [f"planted: {name} oracle AUC {one['auc']:.3f}" for name, one in known.items() if one["auc"] is not None]
-    reader = truth.get("reader_auc") or {}
-    if reader.get("auc") is not None:
-        lines.append(f"planted: reader AUC {reader['auc']:.3f} (on {reader['judged_on']} patients)")
+    """Return what the oracles and the reader of a simulated cohort reach, as lines."""
+    lines = []
+    for measure, label in MEASURE_LABELS.items():
+        for name, one in (truth.get(f"oracle_{measure}") or {}).items():
+            if one[measure] is not None:
+                lines.append(f"planted: {name} oracle {label} {one[measure]:.3f}")
+    for measure, label in MEASURE_LABELS.items():
+        reader = truth.get(f"reader_{measure}") or {}
+        if reader.get(measure) is not None:
+            lines.append(f"planted: reader {label} {reader[measure]:.3f} (on {reader['judged_on']} patients)")
     return lines
 
 
@@ -198,7 +215,7 @@ def _inputs(config: DictConfig) -> tuple[list[Path], Path | None, dict[str, Any]
 
 
 def _truth(config: DictConfig, run: dict[str, Any] | None, output: Path) -> dict[str, Any] | None:
-    """Return what a simulated cohort planted: the AUCs no model should pass, and what a reader reaches."""
+    """Return what a simulated cohort planted: AUCs and C-indices no model should pass, and what a reader reaches."""
     path = Path(config.truth) if config.truth else None
     root = Path(config.run) / run["cohort"] if run is not None else config.data.root
     if path is None and root is not None:
@@ -209,11 +226,15 @@ def _truth(config: DictConfig, run: dict[str, Any] | None, output: Path) -> dict
     if not path.is_file():
         raise FileNotFoundError(f"truth={path}: no such file")
     planted = _read_json(path, "oracle_auc")
-    known = planted["oracle_auc"]
-    if not isinstance(known, dict) or not all(isinstance(one, dict) and "auc" in one for one in known.values()):
-        raise ValueError(f"{path}: its oracle_auc is not that of a simulated cohort: each needs an auc")
+    for measure in MEASURE_LABELS:
+        known = planted.get(f"oracle_{measure}", {})
+        if not isinstance(known, dict) or not all(isinstance(one, dict) and measure in one for one in known.values()):
+            raise ValueError(
+                f"{path}: its oracle_{measure} is not that of a simulated cohort: each source needs {measure}"
+            )
+    kept = tuple(f"_{measure}" for measure in MEASURE_LABELS)
     return {"file": os.path.relpath(path, output)} | {
-        name: value for name, value in planted.items() if name.endswith("_auc")
+        name: value for name, value in planted.items() if name.endswith(kept)
     }
 
 

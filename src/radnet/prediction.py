@@ -1,7 +1,7 @@
 """Scores of new patients by a frozen model: who can be scored, who is far from training, and what has drifted."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,13 @@ from scipy.stats import binomtest
 
 from radnet.cohort import Cohort, Endpoint
 from radnet.console import progress
+from radnet.data.groups import complete_cases
 from radnet.data.manifest import read_manifest
+from radnet.data.targets import TargetRule, select_targets
 from radnet.models.pipeline import level_name
 from radnet.predictors.base import measured_lesions
 from radnet.predictors.folder import ModelFolder, image_hashes, lesion_distance, load_model, patient_hash
+from radnet.predictors.nested import as_read
 from radnet.predictors.rows import prediction_rows
 from radnet.radiomics.engines import ENGINES
 from radnet.radiomics.extract import extract_cohort
@@ -22,6 +25,7 @@ from radnet.radiomics.settings import ExtractionSettings
 from radnet.tables import read_table, write_table
 
 _NOTABLE = 0.5  # a standardised difference called medium since Cohen 1988
+_FAR_SPREAD = 3.0  # times the training standard deviation
 
 
 @dataclass(frozen=True)
@@ -71,17 +75,16 @@ def score(
             with, a centre is unknown, nobody can be scored, or the model learned from somebody here.
     """
     model = load_model(model_folder)
-    cohort = _of_centres(read_manifest(root, _endpoints(root, model.endpoint)), centres, root)
+    cohort = _of_centres(read_manifest(root, _endpoints(root, model)), centres, root)
     if refuse_learned:
         _refuse_learned(cohort, model)
     everybody = cohort
-    cohort = _measured(cohort, model, cache, workers)
+    cohort = _prepared(_measured(cohort, model, cache, workers), model)
     cohort, unscored = _scorable(cohort, everybody, model)
-    prediction = replace(model.model.predict(cohort), cutoff=model.cutoff)
-    patients, lesions = prediction_rows(cohort, prediction, model.endpoint, model.card["name"], "held_out")
+    patients, lesions = _rows(cohort, model)
     return Scored(
         model=model,
-        predictions=patients.assign(**_far(cohort, model)),
+        predictions=patients.join(pd.DataFrame(_far(cohort, model), index=cohort.ids), on="patient_id"),
         lesions=lesions,
         unscored=unscored,
         drift=_drift(cohort, model),
@@ -89,10 +92,25 @@ def score(
     )
 
 
-def _endpoints(root: Path, endpoint: Endpoint) -> list[Endpoint]:
-    """Return the endpoint if the cohort has its columns: new patients have no outcome yet."""
-    columns = read_table(root / "clinical.csv").columns if (root / "clinical.csv").is_file() else []
-    return [endpoint] if endpoint.event in columns and (endpoint.time is None or endpoint.time in columns) else []
+def _endpoints(root: Path, model: ModelFolder) -> list[Endpoint]:
+    """Return the endpoints of which the cohort has the columns: new patients have no outcome yet."""
+    columns = set(read_table(root / "clinical.csv").columns if (root / "clinical.csv").is_file() else [])
+    every = [one.endpoint for one in model.readings]
+    return [one for one in every if {one.event, one.time} - {None} <= columns]
+
+
+def _rows(cohort: Cohort, model: ModelFolder) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of the endpoint learned, and of further ones that the score is read on."""
+    read, name = as_read(model.model.predict(cohort), model.readings), model.card["name"]
+    first, *others = model.readings
+    patients, lesions = prediction_rows(cohort, read, first.endpoint, name, "held_out")
+    further = [
+        prediction_rows(
+            cohort, read.also[one.endpoint.name], one.endpoint, f"{name}_negated" if one.negate else name, "held_out"
+        )[0]
+        for one in others
+    ]
+    return pd.concat([patients, *further], ignore_index=True), lesions
 
 
 def _of_centres(cohort: Cohort, centres: Sequence[str] | None, root: Path) -> Cohort:
@@ -160,6 +178,17 @@ def _measured(cohort: Cohort, model: ModelFolder, cache: Path, workers: int) -> 
     return cohort.with_features(features)
 
 
+def _prepared(cohort: Cohort, model: ModelFolder) -> Cohort:
+    """Return the cohort as the model's own went through before it learned: targets chosen, features left out."""
+    before = model.card["before"]
+    if "targets" in before:
+        cohort, _ = select_targets(cohort, TargetRule(**before["targets"]))
+    if "features" in before:
+        assert cohort.features is not None
+        cohort = cohort.with_features(cohort.features.only(before["features"]))
+    return cohort
+
+
 def _scorable(cohort: Cohort, everybody: Cohort, model: ModelFolder) -> tuple[Cohort, pd.DataFrame]:
     reasons: dict[str, str] = {}
     if model.model.regions:
@@ -167,6 +196,8 @@ def _scorable(cohort: Cohort, everybody: Cohort, model: ModelFolder) -> tuple[Co
         assert cohort.features is not None
         status = cohort.features.rows[cohort.features.rows["status"] != "ok"].groupby("patient_id")["status"].first()
         reasons = {one: str(status.get(one, "no lesion")) for one in cohort.ids if one not in measured}
+    if needed := model.card["before"].get("complete_cases"):
+        reasons = {**complete_cases(cohort, needed)[1], **reasons}
     for column, known in model.card["clinical_schema"].items():
         for one in cohort.patients:
             if known["kind"] == "number" and isinstance(value := one.clinical.get(column), str):
@@ -295,9 +326,31 @@ def drift_summary(scored: Scored) -> dict[str, Any]:
                 "by": float(table.loc[size.idxmax(), "standardised_difference"]),
             }
         )
-    far = int(scored.predictions["far_from_training"].sum())
-    counts = {"scored": len(scored.predictions), "far": far, "unscored": len(scored.unscored)}
-    return {"prevalence": scored.prevalence.to_dict("records"), "features": features, "far": counts}
+    one_each = scored.predictions.drop_duplicates("patient_id")
+    far = int(one_each["far_from_training"].sum())
+    counts = {"scored": len(one_each), "far": far, "unscored": len(scored.unscored)}
+    of_endpoint = scored.predictions[scored.predictions["endpoint"] == scored.model.endpoint.name]
+    return {
+        "prevalence": scored.prevalence.to_dict("records"),
+        "features": features,
+        "far": counts,
+        "score": score_drift(of_endpoint["score"], float(scored.model.card["training_score"]["sd"])),
+    }
+
+
+def score_drift(score: pd.Series, training_sd: float) -> str:
+    """Return a warning where a score spreads over three times as far as among training patients, else nothing.
+
+    Wang 2022 prints a hazard ratio of 3.87 per unit of its score in training and 1.002 in validation: one score, on two
+    scales.
+    """
+    sd = float(score.std(ddof=1))
+    if not sd > _FAR_SPREAD * training_sd:
+        return ""
+    return (
+        f"drift: the score's standard deviation is {sd:.3g} here and was {training_sd:.3g} in training: "
+        "features lie on another scale; cut-off, probabilities and hazard ratio per unit do not carry over"
+    )
 
 
 def drift_lines(summary: Mapping[str, Any]) -> list[str]:
@@ -312,4 +365,6 @@ def drift_lines(summary: Mapping[str, Any]) -> list[str]:
             f"standard deviation from training, most {one['largest']} ({one['by']:+.2f})"
         )
     far = summary["far"]
+    if summary["score"]:
+        lines.append(summary["score"])
     return [*lines, f"far from training: {far['far']} of {far['scored']} patients; not scored: {far['unscored']}"]

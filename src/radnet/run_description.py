@@ -7,6 +7,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from radnet.radiomics.vocabulary import CLASSES
@@ -43,6 +44,18 @@ def parameters(description: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
     model = description["model"]
     counted = {"candidate": model.get("n_inputs"), "final": model.get("n_features")}
     return {words: int(number) for words, number in counted.items() if number}
+
+
+def subgroups_of(description: Mapping[str, Mapping[str, Any]], predictions: pd.DataFrame) -> list[str]:
+    """Return the groups a run was told to judge its models within, of those that its prediction table has."""
+    return [name for name in description["config"].get("subgroups") or {} if name in predictions]
+
+
+def protocol_of(predictions: Path) -> dict[str, str]:
+    """Return the ``protocol`` of the run whose prediction table this is; nothing where no run stands beside it."""
+    record = predictions.parent / "run.json"
+    found = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    return {"protocol": str(found["protocol"])} if "protocol" in found else {}
 
 
 def _finite(value: Any) -> Any:

@@ -88,17 +88,11 @@ class RunFolder:
             make: Fits and predicts; is given the file for the checkpoints.
         """
         folder = self._progress / fit
-        patients, lesions, epochs = (folder / f"{name}.parquet" for name in ("patients", "lesions", "epochs"))
-        if epochs.is_file():  # the last of the three to be written
-            scores = read_table(patients).set_index("patient_id")
-            cutoff = scores.pop("cutoff").iloc[0]
-            by_lesion = read_table(lesions).set_index(["patient_id", "lesion_id"])
-            kept = Prediction(scores, by_lesion, None if np.isnan(cutoff) else float(cutoff))
-            return kept, read_table(epochs).to_dict("records")
+        epochs = folder / "epochs.parquet"
+        if epochs.is_file():  # the last to be written
+            return _kept(folder), read_table(epochs).to_dict("records")
         prediction, history = make(self.checkpoint(fit))
-        cutoff = np.nan if prediction.cutoff is None else prediction.cutoff
-        write_table(prediction.patients.assign(cutoff=cutoff).reset_index(), patients)
-        write_table(prediction.lesions.reset_index(), lesions)
+        _keep(prediction, folder)
         write_table(pd.DataFrame(history), epochs)
         self.checkpoint(fit).unlink(missing_ok=True)
         return prediction, history
@@ -120,6 +114,27 @@ class RunFolder:
 
 
 _HOW = " with overwrite=true"
+
+
+def _keep(prediction: Prediction, folder: Path) -> None:
+    cutoff = np.nan if prediction.cutoff is None else prediction.cutoff
+    write_table(prediction.patients.assign(cutoff=cutoff).reset_index(), folder / "patients.parquet")
+    write_table(prediction.lesions.reset_index(), folder / "lesions.parquet")
+    write_table(pd.DataFrame({"feature": list(prediction.selected)}, dtype=str), folder / "selected.parquet")
+    for name, also in prediction.also.items():
+        _keep(also, folder / "also" / name)
+
+
+def _kept(folder: Path) -> Prediction:
+    scores = read_table(folder / "patients.parquet").set_index("patient_id")
+    cutoff = scores.pop("cutoff").iloc[0]
+    return Prediction(
+        patients=scores,
+        lesions=read_table(folder / "lesions.parquet").set_index(["patient_id", "lesion_id"]),
+        cutoff=None if np.isnan(cutoff) else float(cutoff),
+        also={one.name: _kept(one) for one in sorted((folder / "also").glob("*"))},
+        selected=tuple(read_table(folder / "selected.parquet")["feature"]),
+    )
 
 
 def new_folder(runs: Path) -> Path:

@@ -7,24 +7,30 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from lifelines.utils import concordance_index
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from cohorts import make_cohort
+from cohorts import make_cohort, make_study
 from radnet.appraisal.appraise import Trained, appraise
+from radnet.appraisal.learning_curve import learning_curve
 from radnet.appraisal.optimism import model_optimism
 from radnet.appraisal.refits import Refits
 from radnet.appraisal.resampling import draw_counts
 from radnet.appraisal.settings import OptimismSettings
-from radnet.cohort import Cohort, Endpoint
-from radnet.data.split import stratified_folds
+from radnet.cohort import Cohort, Endpoint, Outcome
+from radnet.data.split import Fold, stratified_folds
 from radnet.evaluation.cutoff import youden
+from radnet.evaluation.cutoff_rules import by_median
+from radnet.models.elastic_net_cox import ElasticNetCox
 from radnet.predictors.nested import NestedPredictor, always
+from radnet.predictors.reading import Reading
 from radnet.predictors.tabular import TabularPredictor
 from radnet.tables import METRIC_COLUMNS
 
 RESPONSE = Endpoint("response", "response")
+DFS = Endpoint("dfs", "dfs_event", "dfs_months", "months", horizon=24)
 SETTINGS = OptimismSettings(resamples=12, learning_shares=[0.25, 0.5, 1.0], learning_draws=3)
 
 
@@ -56,14 +62,14 @@ def trained(n=90, held_out=30, signal=1.5):
     cohort = make_cohort(n, seed=5, signal=signal, held_out=held_out)
     development = cohort.where(lambda one: one.split == "train")
     folds = partial(stratified_folds, n_folds=3, seed=1)
-    model = NestedPredictor(make, [folds], youden).fit(development)
+    model = NestedPredictor(make, [folds], [Reading(RESPONSE, youden)]).fit(development)
     return Trained("quick", RESPONSE, model, development, cohort.where(lambda one: one.split == "held_out"))
 
 
 def written(one, folder, kept=None, settings=SETTINGS, covariates=("age",)):
     once = always if kept is None else kept.once
-    told = appraise(one, folder, settings, covariates, (), make, once, seed=7, progress=silent)
-    return {path.stem: pd.read_csv(path) for path in folder.glob("*.csv")}, told
+    found = appraise(one, folder, settings, covariates, (), make, once, seed=7, progress=silent)
+    return {path.stem: pd.read_csv(path) for path in folder.glob("*.csv")}, found.messages
 
 
 def test_a_run_writes_every_table_it_can_make(tmp_path):
@@ -199,13 +205,107 @@ def test_samples_too_small_to_learn_from_are_told_of():
         model_optimism(Refits(refuse, always), one.development, "response", apparent, resamples=3, seed=1)
 
 
-def test_an_endpoint_with_follow_up_is_told_that_it_has_no_auc(tmp_path):
-    one = replace(trained(), endpoint=Endpoint("response", "response", "months", "months"))
+def make_lasso(place, checkpoint):
+    steps = {"scale": StandardScaler(), "lasso": ElasticNetCox(alpha=1.0, penalty=0.05)}
+    return TabularPredictor("dfs", steps, clinical=["age"], regions=["lesion"])
 
-    tables, told = written(one, tmp_path)
 
-    assert "table_one" in tables
-    assert "tables/optimism.csv: not made: it rests on the AUC, and response has follow-up times" in told
+def trained_on_follow_up(n=90, held_out=30, make=make_lasso):
+    cohort = make_study(n, seed=5, held_out=held_out)
+    development = cohort.where(lambda one: one.split == "train")
+    folds = partial(stratified_folds, n_folds=3, seed=1)
+    model = NestedPredictor(make, [folds], [Reading(DFS, by_median)]).fit(development)
+    return Trained("lasso", DFS, model, development, cohort.where(lambda one: one.split == "held_out"))
+
+
+def test_with_follow_up_a_run_writes_the_same_tables_with_the_c_index_and_says_what_it_lacks(tmp_path):
+    one = trained_on_follow_up()
+
+    found = appraise(one, tmp_path, SETTINGS, ("age",), (), make_lasso, always, seed=7, progress=silent)
+
+    tables = {path.stem: pd.read_csv(path) for path in tmp_path.glob("*.csv")}
+    assert set(tables) == {
+        *("table_one", "regression", "nomogram", "importance", "optimism", "learning_curve", "selection")
+    }
+    assert found.messages == ["tables/optimism.csv: the .632+ rule is one for the AUC: left out of a C-index"]
+    row = tables["optimism"].iloc[0]
+    assert row[["partition", "metric", "method"]].tolist() == ["optimism_corrected", "c_index", "bootstrap"]
+    assert row[["n", "n_event"]].tolist() == [60, one.development.events("dfs").sum()]
+    curve = tables["learning_curve"]
+    assert set(curve["metric"]) == {"c_index"}
+    score = one.model.predict(one.held_out).patients["score"]
+    judged = concordance_index(one.held_out.times("dfs"), -score, one.held_out.events("dfs"))
+    assert curve["estimate"].iloc[-1] == pytest.approx(judged)
+    assert (found.selection_stability.folds, found.selection_stability.upper <= 1) == (3, True)
+
+
+def test_optimism_of_a_c_index_agrees_with_a_loop_over_rows_of_a_matrix():
+    one = trained_on_follow_up(held_out=0)
+    development = one.development
+    apparent = one.model.predict(development).patients["score"].to_numpy()
+    event, time = development.events("dfs"), development.times("dfs")
+    X = one.model.frozen.inputs(development).to_numpy()
+    y = np.array(list(zip(event, time, strict=True)), dtype=[("event", bool), ("time", float)])
+    optimism = []
+    for times in draw_counts(event, 6, seed=7):
+        rows = np.repeat(np.arange(event.size), times)
+        scale = StandardScaler().fit(X[rows])
+        fitted = ElasticNetCox(alpha=1.0, penalty=0.05).fit(scale.transform(X[rows]), y[rows])
+        score = fitted.predict(scale.transform(X))
+        own = concordance_index(time[rows], -score[rows], event[rows])
+        optimism.append(own - concordance_index(time, -score, event))
+    series = pd.Series(apparent, index=development.ids)
+
+    found, told = model_optimism(Refits(make_lasso, always), development, "dfs", series, resamples=6, seed=7)
+
+    assert told == []
+    assert found.harrell == pytest.approx(concordance_index(time, -apparent, event) - np.mean(optimism), abs=1e-9)
+
+
+def test_a_share_whose_judges_cannot_be_compared_is_told_of():
+    one = trained_on_follow_up(n=30, held_out=0)
+    left_first = one.development.ids[:3]
+    patients = tuple(
+        replace(patient, outcomes={"dfs": Outcome(False, 1.0)}) if patient.id in left_first else patient
+        for patient in one.development.patients
+    )
+    development = Cohort(patients, one.development.features)
+    judged, alone = one.model.out_of_fold[:2]
+    others = tuple(name for name in development.ids if name not in left_first)
+    alone = replace(alone, fold=Fold("2", "", others, tuple(left_first)))
+    scores = pd.DataFrame({"score": [1.0, 2.0, 3.0]}, index=list(left_first))
+    alone = replace(alone, prediction=replace(alone.prediction, patients=scores))
+    full = [judged, alone]
+
+    curve, told = learning_curve(
+        Refits(make_lasso, always), development, development.select([]), "dfs", full, [1.0], draws=2, seed=0
+    )
+
+    assert told == ["a share of 1 could not be judged in draw 2: that needs a pair of patients whose order is known"]
+    assert curve["draws"].tolist() == [1]
+
+
+def test_a_model_that_selects_nothing_leaves_no_table_of_selection(tmp_path):
+    found = appraise(trained(), tmp_path, SETTINGS, ("age",), (), make, always, seed=7, progress=silent)
+
+    assert found.selection_stability is None
+    assert not (tmp_path / "selection.csv").exists()
+
+
+def test_folds_that_select_nothing_have_no_stability_and_that_is_told(tmp_path):
+    def nothing(place, checkpoint):
+        steps = {"scale": StandardScaler(), "lasso": ElasticNetCox(alpha=1.0, penalty=9.0)}
+        return TabularPredictor("dfs", steps, regions=["lesion"])
+
+    one = trained_on_follow_up(make=nothing)
+    few = OptimismSettings(0, [1.0], 0)
+
+    found = appraise(one, tmp_path, few, ("age",), (), nothing, always, seed=7, progress=silent)
+
+    assert found.selection_stability is None
+    assert (
+        "how stable the selection is cannot be told: every one of 3 selections is of no feature" in found.messages[-1]
+    )
 
 
 @pytest.mark.parametrize(

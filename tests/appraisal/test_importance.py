@@ -1,11 +1,19 @@
+from functools import partial
+
 import numpy as np
 import pytest
+from lifelines.utils import concordance_index
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from cohorts import make_cohort
-from radnet.appraisal.importance import feature_group, importance
+from cohorts import make_cohort, make_study
+from radnet.appraisal.importance import coefficients, feature_group, importance
+from radnet.data.split import stratified_folds
+from radnet.falsification.ridge import RidgeCox
+from radnet.models.cox import CoxRegression
+from radnet.models.elastic_net_cox import ElasticNetCox
+from radnet.predictors.stacked import StackedPredictor
 from radnet.predictors.tabular import TabularPredictor
 
 
@@ -94,6 +102,56 @@ def test_patients_who_share_an_outcome_are_refused(cohorts):
 
     with pytest.raises(ValueError, match="importance needs patients with and without the event, got 0 of 20"):
         importance(trained(development).frozen, alike, development, "response", "held_out", repeats=2, seed=1)
+
+
+def test_with_follow_up_it_is_the_c_index_that_is_lost():
+    cohort = make_study(90, seed=2)
+    development, held_out = cohort.select(cohort.ids[:60]), cohort.select(cohort.ids[60:])
+    steps = {"scale": StandardScaler(), "lasso": ElasticNetCox(alpha=1.0, penalty=0.05)}
+    model = TabularPredictor("dfs", steps, clinical=["age"], regions=["lesion"]).fit(development)
+    event, time = held_out.events("dfs"), held_out.times("dfs")
+    inputs = model.frozen.inputs(held_out)
+    glcm = [name for name in inputs.columns if name.startswith("log-sigma-1-0-mm-3D_glcm")]
+    base = concordance_index(time, -model.frozen.score(inputs), event)
+    lost = []
+    for repeat in range(6):
+        order = np.random.default_rng([9, repeat]).permutation(len(held_out))
+        changed = inputs.copy()
+        changed[glcm] = inputs[glcm].to_numpy()[order]
+        lost.append(base - concordance_index(time, -model.frozen.score(changed), event))
+
+    table = importance(model.frozen, held_out, development, "dfs", "held_out", repeats=6, seed=9)
+
+    row = table[table["name"] == "log glcm"].iloc[0]
+    assert row["importance"] == pytest.approx(np.mean(lost), abs=1e-11)
+    assert row["lower"] < row["importance"] < row["upper"]
+    assert set(table["method"]) == {"permutation_c_index", "log_hazard_per_sd"}
+    weights = dict(zip(model.frozen.columns, model.frozen.steps[-1].coef_, strict=True))  # the SD is 1 by then
+    rows = table[table["method"] == "log_hazard_per_sd"]
+    expected = {name: weight for name, weight in weights.items() if weight != 0}
+    assert dict(zip(rows["name"], rows["importance"], strict=True)) == pytest.approx(expected)
+
+
+def test_the_coefficients_of_a_stack_are_those_of_its_members_scores_and_the_columns_beside_them():
+    cohort = make_study(90, seed=4)
+
+    def score():
+        steps = {"scale": StandardScaler(), "ridge": RidgeCox(strength=20.0)}
+        return TabularPredictor("dfs", steps, regions=["lesion"])
+
+    folds = partial(stratified_folds, n_folds=3, seed=1)
+    model = StackedPredictor("dfs", {"score": score}, {"cox": CoxRegression()}, folds, clinical=["age", "ctnm"])
+    frozen = model.fit(cohort).frozen
+    spread = [
+        frozen.members["score"].predict(cohort).patients["score"].std(ddof=0),
+        cohort.clinical(["age"])["age"].std(ddof=0),
+        *(np.std([one.clinical["ctnm"] == level for one in cohort.patients]) for level in ("IIIa-b", "IIIc")),
+    ]
+
+    found = coefficients(frozen, cohort)
+
+    assert list(found) == ["score", "age", "ctnm_IIIa-b", "ctnm_IIIc"]
+    assert list(found.values()) == pytest.approx(frozen.steps[-1].coef_ * spread)
 
 
 @pytest.mark.parametrize(

@@ -30,11 +30,21 @@ def test_a_run_leaves_its_tables_and_says_what_it_could_not_make(finished):
     record = json.loads((finished / "run.json").read_text(encoding="utf-8"))
 
     assert {path.stem for path in (finished / "tables").iterdir()} == {
-        *("table_one", "regression", "nomogram", "importance", "optimism", "learning_curve")
+        *("table_one", "regression", "nomogram", "importance", "optimism", "learning_curve", "selection", "targets")
     }
-    assert record["messages"] == ["tables/regression.csv: clinical.csv has no column shoe_size: left out"]
+    assert "tables/regression.csv: clinical.csv has no column shoe_size: left out" in record["messages"]
     assert record["seconds"]["appraisal"] > 0
     assert not (finished / "progress").exists()
+
+
+def test_a_run_tells_how_stable_its_selection_is(finished):
+    counts = json.loads((finished / "run.json").read_text(encoding="utf-8"))["counts"]
+    table = pd.read_csv(finished / "tables" / "selection.csv")
+
+    assert counts["selection_stability"]["folds"] == 3
+    assert counts["selection_stability"]["lower"] <= counts["selection_stability"]["value"] <= 1
+    assert table["in_model"].sum() == list(counts["selection"].values())[-1]
+    assert table["folds"].between(0, 3).all()
 
 
 def test_an_evaluation_copies_the_tables_and_adds_the_corrected_auc_to_its_metrics(finished, tmp_path):

@@ -228,7 +228,7 @@ def test_versus_is_the_only_reference_when_given():
 def test_an_unknown_versus_is_a_failure_that_is_told():
     found = assess(cohort(0), EvaluationSettings(versus="nobody"))
 
-    assert told(found, "failed") == ["versus names a model without predictions"]
+    assert told(found, "failed") == ["versus names a model without predictions; it has radiomics"]
     assert found.messages[0]["model"] == "nobody"
     assert len(rows_of(found, "auc", method="delong")) == 1
 

@@ -190,10 +190,20 @@ def test_a_patient_who_stands_twice_in_a_file(judged):
     assert "bad" not in set(done.metrics["model"])
 
 
-def test_a_patient_who_stands_in_two_files(judged):
+def test_a_patient_who_stands_in_two_files_alike_counts_once(judged):
     done = judged(joined(bad(), healthy()), bad().iloc[:1])
 
-    assert_one_failure(done, "patient_id: 1 patient (P0000) stands twice")
+    assert done.status == 0
+    assert done.estimate("auc", "bad") == [pytest.approx(AUC)]
+    assert set(done.metrics.loc[done.metrics["metric"] == "auc", "n"]) == {20}
+
+
+def test_a_patient_whose_score_differs_between_files_makes_two_models_of_one_and_it_is_told(judged):
+    done = judged(joined(bad(), healthy()), bad().iloc[:1].assign(score=9.0))
+
+    assert_one_failure(done, "both classes are needed: 0 of 1 had the event", "bad of 1.csv")
+    assert "several files have a model of this name" in done.told("warning")[0]
+    assert done.estimate("auc", "bad of 0.csv") == [pytest.approx(AUC)]
     assert_the_good_one_is_judged(done)
 
 

@@ -3,7 +3,8 @@ import pytest
 from lifelines import NelsonAalenFitter
 from scipy.stats import chi2_contingency, mannwhitneyu
 
-from radnet.falsification.association import Outcomes, association, group_association
+from radnet.evaluation.outcomes import Outcomes
+from radnet.falsification.association import association, group_association
 
 
 def binary(rng, n=80, rate=0.4):

@@ -2,21 +2,27 @@ from functools import partial
 
 import numpy as np
 import pytest
+from lifelines.utils import concordance_index
 
-from cohorts import make_cohort
-from radnet.cohort import Cohort
+from cohorts import make_cohort, make_study
+from radnet.cohort import Cohort, Endpoint
 from radnet.data.split import stratified_folds
 from radnet.evaluation.cutoff import youden
-from radnet.falsification.baselines import image_control, volume_control
-from radnet.falsification.judging import Design, judge_control
-from radnet.predictors.nested import always
+from radnet.evaluation.cutoff_rules import by_median
+from radnet.falsification.baselines import clinical_control, image_control, volume_control
+from radnet.falsification.judging import Design, judge_control, mean_discrimination
+from radnet.predictors.nested import NestedPredictor, always
+from radnet.predictors.reading import Reading
 
+RESPONSE = Endpoint("response", "response")
 FOLDS, INNER = (partial(stratified_folds, n_folds=number, seed=7) for number in (4, 2))
 
 
 def design(cohort, development=60):
     learned = Cohort(cohort.patients[:development])
-    return Design("response", learned, tuple(cohort.ids[development:]), (FOLDS, INNER), youden, always)
+    return Design(
+        "response", learned, tuple(cohort.ids[development:]), (FOLDS, INNER), Reading(RESPONSE, youden), always
+    )
 
 
 @pytest.fixture
@@ -26,7 +32,7 @@ def cohort():
 
 def test_a_control_of_some_patients_keeps_the_folds_of_all(cohort):
     sample = cohort.ids[::2]
-    control = image_control("control_random_region", cohort, cohort.features.of(sample), ("lesion",), "mean")
+    control = image_control("control_random_region", cohort, RESPONSE, cohort.features.of(sample), ("lesion",), "mean")
 
     found = list(judge_control(control, design(cohort)))
 
@@ -42,13 +48,13 @@ def test_a_control_of_some_patients_keeps_the_folds_of_all(cohort):
 
 def test_a_control_learns_nothing_from_those_it_judges(cohort):
     """With a held-out patient's or another fold's outcome turned, scores of the fold that does not learn it stay."""
-    plain = {one.fold: one for one in judge_control(volume_control(cohort), design(cohort)) if one.fold}
+    plain = {one.fold: one for one in judge_control(volume_control(cohort, RESPONSE), design(cohort)) if one.fold}
     rows = cohort.features.rows.copy()
     first = set(plain["1"].cohort.ids)
     rows.loc[rows["patient_id"].isin(first), "original_shape_VoxelVolume"] *= 1000
     changed = cohort.with_features(type(cohort.features)(rows))
 
-    again = {one.fold: one for one in judge_control(volume_control(changed), design(changed)) if one.fold}
+    again = {one.fold: one for one in judge_control(volume_control(changed, RESPONSE), design(changed)) if one.fold}
 
     scores = [one["1"].prediction.patients["score"] for one in (plain, again)]
     moved = (scores[1] - scores[0]).to_numpy()
@@ -60,7 +66,44 @@ def test_a_control_learns_nothing_from_those_it_judges(cohort):
 def test_a_sample_without_a_usable_fold_is_told(cohort):
     event = cohort.events("response")
     none = [one for one, happened in zip(cohort.ids, event, strict=True) if not happened]
-    control = image_control("control_random_region", cohort, cohort.features.of(none), ("lesion",), "mean")
+    control = image_control("control_random_region", cohort, RESPONSE, cohort.features.of(none), ("lesion",), "mean")
 
-    with pytest.raises(ValueError, match="leave no fold that has both classes to learn from"):
+    with pytest.raises(ValueError, match="leave no fold that has patients with and without the event to learn from"):
         list(judge_control(control, design(cohort)))
+
+
+def test_with_follow_up_a_control_has_a_cut_off_and_a_c_index_within_folds():
+    cohort = make_study(80, seed=1)
+    learned = Cohort(cohort.patients[:60])
+    dfs = Endpoint("dfs", "dfs_event", "dfs_months", "months", horizon=24)
+    plan = Design("dfs", learned, tuple(cohort.ids[60:]), (FOLDS, INNER), Reading(dfs, by_median), always)
+
+    found = list(judge_control(clinical_control(cohort, dfs, ["age", "hr"]), plan))
+
+    assert all(one.prediction.cutoff is not None for one in found)
+    assert all(one.prediction.patients["probability"].between(0, 1).all() for one in found)
+    nested = NestedPredictor(
+        lambda place, checkpoint: clinical_control(cohort, dfs, ["age", "hr"]).predictor(),
+        [FOLDS],
+        [Reading(dfs, by_median)],
+    ).judge(learned)
+    values = []
+    for one in found:
+        if one.partition == "out_of_fold":
+            score = one.prediction.patients["score"].loc[one.cohort.ids]
+            values.append(concordance_index(one.cohort.times("dfs"), -score, one.cohort.events("dfs")))
+    assert mean_discrimination(nested, learned) == pytest.approx(np.mean(values), abs=1e-12)
+
+
+def test_a_sample_in_which_the_order_of_nobody_is_known_is_told():
+    cohort = make_study(80, seed=1)
+    event = cohort.events("dfs")
+    none = [one for one, happened in zip(cohort.ids, event, strict=True) if not happened]
+    dfs = Endpoint("dfs", "dfs_event", "dfs_months", "months")
+    control = image_control("control_random_region", cohort, dfs, cohort.features.of(none), ("lesion",), "mean")
+    plan = Design("dfs", Cohort(cohort.patients[:60]), (), (FOLDS, INNER), Reading(dfs, by_median), always)
+
+    with pytest.raises(
+        ValueError, match="leave no fold that has a pair of patients whose order is known to learn from"
+    ):
+        list(judge_control(control, plan))

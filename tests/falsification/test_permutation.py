@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from cohorts import make_cohort
+from cohorts import make_cohort, make_study
 from radnet.cohort import Cohort
 from radnet.data.split import stratified_folds
 from radnet.falsification.permutation import PermutationTest, permutation_test, permuted_outcomes
-from radnet.falsification.ridge import ridge_auc
+from radnet.falsification.ridge import ridge_discrimination
 from radnet.predictors.base import lesion_features
 
 FOLDS = partial(stratified_folds, n_folds=5, seed=7)
@@ -19,7 +19,7 @@ def p_value(seed, signal, n=60, n_features=30):
     features = lesion_features(cohort, ("lesion",), "mean").patients
 
     def auc(drawn, number):
-        return ridge_auc(features, (), drawn, "response", FOLDS(drawn, "response"))
+        return ridge_discrimination(features, (), drawn, "response", FOLDS(drawn, "response"))
 
     return permutation_test(Cohort(cohort.patients), "response", auc, permutations=99, seed=seed).p_value
 
@@ -46,6 +46,20 @@ def test_outcomes_move_between_patients_of_a_centre_and_nothing_else_does(cohort
     assert [one.clinical for one in moved.patients] == [one.clinical for one in cohort.patients]
 
 
+def test_event_and_follow_up_move_together():
+    cohort = make_study(60, seed=2)
+
+    moved = permuted_outcomes(cohort, "dfs", seed=3, number=1)
+
+    def pairs(of, centre):
+        here = np.array(of.centres) == centre
+        return sorted(zip(of.events("dfs")[here], of.times("dfs")[here], strict=True))
+
+    assert (cohort.times("dfs") != moved.times("dfs")).any()
+    assert all(pairs(cohort, centre) == pairs(moved, centre) for centre in "ABC")
+    np.testing.assert_array_equal(cohort.times("pfs"), moved.times("pfs"))
+
+
 def test_each_permutation_is_another_and_the_nth_is_the_same_however_many_are_drawn(cohort):
     drawn = [permuted_outcomes(cohort, "response", seed=3, number=number).events("response") for number in range(5)]
 
@@ -62,13 +76,26 @@ def test_a_model_that_knows_the_centre_alone_finds_nothing():
     by_centre = Cohort(tuple(one for one in cohort.patients if (one.centre == "A") == one.outcomes["response"].event))
 
     def auc(drawn, number):
-        return ridge_auc(None, ("age",), drawn, "response", FOLDS(drawn, "response"))
+        return ridge_discrimination(None, ("age",), drawn, "response", FOLDS(drawn, "response"))
 
     assert permutation_test(by_centre, "response", auc, permutations=19, seed=1).p_value == 1.0
 
 
 def test_a_planted_signal_is_found():
     assert p_value(seed=1, signal=3.0) == 1 / 100
+
+
+def test_a_signal_in_follow_up_is_found():
+    cohort = make_study(80, seed=1)
+    features = lesion_features(cohort, ("lesion",), "mean").patients
+
+    def c_index(drawn, number):
+        return ridge_discrimination(features, (), drawn, "dfs", FOLDS(drawn, "dfs"))
+
+    found = permutation_test(Cohort(cohort.patients), "dfs", c_index, permutations=19, seed=1)
+
+    assert found.p_value == 1 / 20
+    assert abs(np.mean(found.null) - 0.5) < 0.1
 
 
 @pytest.mark.slow

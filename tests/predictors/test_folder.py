@@ -19,17 +19,20 @@ from skops.io import dump
 
 from cohorts import make_cohort
 from radnet.cohort import Endpoint
+from radnet.evaluation.cutoff import Cutoff
 from radnet.learning.fit import TrainerSettings
 from radnet.learning.losses import response_loss
+from radnet.models.calibration import LogisticCalibration
 from radnet.models.networks import RadiomicsMLP
 from radnet.models.pipeline import Clip
 from radnet.predictors.deep import DeepPredictor
-from radnet.predictors.folder import load_model, patient_hash, save_model
+from radnet.predictors.folder import FORMAT_VERSION, load_model, patient_hash, save_model
+from radnet.predictors.reading import FittedReading
 from radnet.predictors.tabular import TabularPredictor
 from radnet.radiomics.select import NearConstant, Uncorrelated
 
 ENDPOINT = Endpoint("response", "response")
-CUTOFFS = {"score": {"value": 0.5, "rule": "youden", "fitted_on": "out_of_fold"}}
+READINGS = [FittedReading(ENDPOINT, Cutoff(0.5, "youden"), LogisticCalibration(1.5, -0.5))]
 
 
 def tabular():
@@ -55,7 +58,7 @@ def network():
 def saved(make, folder):
     cohort = make_cohort(60, seed=1)
     model = make().fit(cohort)
-    save_model(folder, model.frozen, cohort, ENDPOINT, CUTOFFS, name="mine")
+    save_model(folder, model.frozen, cohort, READINGS, name="mine")
     return model
 
 
@@ -69,7 +72,11 @@ def test_a_model_read_back_gives_the_same_scores_to_the_bit(make, tmp_path):
     found = read.model.predict(test)
     pd.testing.assert_frame_equal(found.patients, expected.patients, check_exact=True)
     pd.testing.assert_frame_equal(found.lesions, expected.lesions, check_exact=True)
-    assert (read.cutoff, read.endpoint, read.card["name"]) == (0.5, ENDPOINT, "mine")
+    assert (read.endpoint, read.card["name"]) == (ENDPOINT, "mine")
+    pd.testing.assert_frame_equal(
+        read.readings[0].read(found).patients, READINGS[0].read(expected).patients, check_exact=True
+    )
+    assert read.readings[0].read(found).cutoff == 0.5
 
 
 def test_the_card_names_inputs_schema_and_distribution(tmp_path):
@@ -85,6 +92,36 @@ def test_the_card_names_inputs_schema_and_distribution(tmp_path):
     distribution = card["training_distribution"]
     np.testing.assert_allclose(distribution["mean"], lesions[distribution["features"]].mean(), rtol=1e-8)
     assert patient_hash("A", "P000") in card["patients_sha256"]
+
+
+def test_the_cut_off_of_each_endpoint_stands_in_a_file_of_its_own_with_the_sign_of_the_score(tmp_path):
+    cohort = make_cohort(60, seed=1)
+    pfs = Endpoint("pfs", "pfs_event", "pfs_months", "months")
+    without = Endpoint("os", "os_event", "os_months", "months")
+    readings = [
+        *READINGS,
+        FittedReading(pfs, Cutoff(-0.25, "maxstat"), None, negate=True),
+        FittedReading(without, None, None),
+    ]
+
+    before = {"complete_cases": ["age"], "features": ["original_firstorder_F0"]}
+    save_model(tmp_path, tabular().fit(cohort).frozen, cohort, readings, "mine", before)
+
+    assert json.loads((tmp_path / "cutoffs.json").read_text(encoding="utf-8")) == {
+        "score": {"value": 0.5, "rule": "youden", "of": "score"},
+        "pfs": {"value": -0.25, "rule": "maxstat", "of": "-score"},
+    }
+    read = load_model(tmp_path)
+    assert [one.endpoint for one in read.readings] == [ENDPOINT, pfs, without]
+    assert read.card["before"] == before
+
+
+def test_the_card_tells_how_the_score_was_distributed_in_training(tmp_path):
+    score = saved(tabular, tmp_path).predict(make_cohort(60, seed=1)).patients["score"]
+
+    found = load_model(tmp_path).card["training_score"]
+
+    assert found == {"mean": pytest.approx(score.mean()), "sd": pytest.approx(score.std())}
 
 
 def refused(folder, message):
@@ -129,9 +166,9 @@ def test_tampered_weights_are_refused(tmp_path):
 
 def test_another_format_version_is_refused(tmp_path):
     saved(tabular, tmp_path)
-    edit(tmp_path, format_version=2)
+    edit(tmp_path, format_version=FORMAT_VERSION - 1)
 
-    refused(tmp_path, "model format 2, this radnet reads 1")
+    refused(tmp_path, f"model format {FORMAT_VERSION - 1}, this radnet reads {FORMAT_VERSION}; train it anew")
 
 
 @pytest.mark.parametrize("change", [{"endpoint": {"name": "x"}}, {"network": "os.system"}, {"centres": []}])

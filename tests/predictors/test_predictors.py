@@ -11,20 +11,25 @@ pytest.importorskip("torch", reason="the network predictor needs the extra train
 from dataclasses import replace
 from functools import partial
 
+from lifelines import CoxPHFitter
 from safetensors.torch import load_file
 from scipy.special import expit
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from skops.io import get_untrusted_types
 
-from cohorts import make_cohort
+from cohorts import make_cohort, make_study
 from radnet.cohort import Cohort, Endpoint, FeatureTable, Outcome
 from radnet.learning.fit import TrainerSettings
 from radnet.learning.losses import response_loss
+from radnet.models.cox import CoxRegression
 from radnet.models.networks import RadiomicsMLP
+from radnet.models.pipeline import AtLeast
 from radnet.predictors.deep import DeepPredictor
-from radnet.predictors.folder import patient_hash, save_model
+from radnet.predictors.folder import FORMAT_VERSION, patient_hash, save_model
+from radnet.predictors.reading import FittedReading
 from radnet.predictors.tabular import TabularPredictor
 
 TRAINER = TrainerSettings(
@@ -169,6 +174,58 @@ def test_the_logistic_model_without_penalty_is_the_maximum_likelihood_one():
     assert (residual * (age - age.mean())).sum() == pytest.approx(0, abs=1e-4)
 
 
+def test_the_logistic_model_of_a_column_cut_in_two_is_the_odds_of_its_fourfold_table():
+    cohort = make_cohort(80, seed=4)
+    old = cohort.clinical(["age"])["age"].to_numpy() >= 60
+    event = cohort.events("response")
+    steps = {"at_least": AtLeast(60), "classify": LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8)}
+
+    score = TabularPredictor("response", steps, clinical=["age"]).fit(cohort).predict(cohort).patients["score"]
+
+    odds = [event[group].sum() / (~event[group]).sum() for group in (~old, old)]
+    np.testing.assert_allclose(score, np.log(np.where(old, odds[1], odds[0])), rtol=1e-6)
+
+
+def test_a_survival_model_scores_the_log_hazard_as_lifelines_does():
+    study = make_study(90, seed=4)
+
+    model = TabularPredictor("dfs", {"cox": CoxRegression()}, clinical=["age", "hr"]).fit(study)
+    found = model.predict(study).patients
+
+    table = study.clinical(["age", "hr"]).astype(float)
+    outcomes = table.assign(event=study.events("dfs"), time=study.times("dfs"))
+    fit = CoxPHFitter().fit(outcomes, "time", "event", fit_options={"precision": 1e-10})
+    np.testing.assert_allclose(found["score"], table.to_numpy() @ fit.params_.loc[["age", "hr"]], rtol=1e-4)
+    assert found["probability"].isna().all()
+
+
+def test_a_step_that_asks_how_stable_features_are_is_shown_every_delineation_of_training_patients():
+    study = make_study(60, seed=3, twice=20)
+
+    class Asking(BaseEstimator, TransformerMixin):
+        def learn(self, repeated):
+            self.shown = repeated
+            return self
+
+        def fit(self, X, y=None):
+            return self
+
+        def transform(self, X):
+            return X
+
+    model = TabularPredictor(
+        "response", {"asking": Asking(), "classify": LogisticRegression(max_iter=10**4)}, regions=["lesion"]
+    )
+    learned = study.select(study.ids[10:])
+    shown = model.fit(learned).steps["asking"].shown
+
+    assert model.reads_repeats
+    assert set(shown.index.get_level_values("patient_id")) == set(learned.ids)
+    again = shown.query("reader == '2' or repeat == '2'").index
+    assert set(again.get_level_values("patient_id")) == set(study.ids[10:20])
+    assert len(shown) == len(learned.features.rows)
+
+
 def test_too_few_patients_for_early_stopping_are_told():
     with pytest.raises(ValueError, match=r"4 training patients, 2 with the event, are too few .*trainer.valid_share=0"):
         mlp().fit(make_cohort(4, seed=0))
@@ -179,12 +236,12 @@ def test_a_saved_model_names_its_patients_by_hash_only_and_holds_nothing_that_ex
     cohort = make_cohort(60, seed=1)
     endpoint = Endpoint("response", "response")
 
-    save_model(tmp_path, make().fit(cohort).frozen, cohort, endpoint, {"score": {"value": 0.5, "rule": "youden"}})
+    save_model(tmp_path, make().fit(cohort).frozen, cohort, [FittedReading(endpoint, None, None)])
 
     card = json.loads((tmp_path / "model.json").read_text())
     assert card["patients_sha256"] == sorted(patient_hash(one.centre, one.id) for one in cohort.patients)
     assert not any(one.id in (tmp_path / "model.json").read_text() for one in cohort.patients)
-    assert card["format_version"] == 1
+    assert card["format_version"] == FORMAT_VERSION
     assert card["n_event"] == 20
     for file in tmp_path.glob("*.skops"):
         own = {name for name in get_untrusted_types(file=file) if name.startswith("radnet.")}

@@ -76,6 +76,17 @@ def test_the_oracle_is_that_of_the_response_and_not_of_another_endpoint():
     assert leaks_in(metrics(0.94), about) == []  # without an interval nothing tells how far above it is
 
 
+@pytest.mark.parametrize(
+    ("estimate", "endpoint", "warned"), [(0.70, "dfs", True), (0.69, "dfs", False), (0.70, "os", False)]
+)
+def test_a_c_index_is_held_against_the_oracle_of_its_time(estimate, endpoint, warned):
+    """Half an interval of 0.0588 is 1.96 × 0.03: two errors above 0.638 are 0.698."""
+    about = {"truth": {"oracle_auc": {}, "oracle_c_index": {"image": {"c_index": 0.62}, "latent": {"c_index": 0.638}}}}
+    found = metrics(estimate, estimate - 0.0588, estimate + 0.0588, endpoint=endpoint, metric="c_index")
+
+    assert bool(leaks_in(found, about)) == warned
+
+
 def test_an_evaluation_warns_on_stderr_and_in_its_files(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pd.DataFrame(

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from radnet.report.truth import truth_table
+from radnet.report.truth import truth_tables
 
 
 @pytest.fixture(name="known")
@@ -22,8 +22,13 @@ def _known():
     }
 
 
+def tables_of(evaluation, truth):
+    return truth_tables(replace(evaluation, about={"truth": truth}))
+
+
 def table_of(evaluation, truth):
-    return truth_table(replace(evaluation, about={"truth": truth}))
+    (table,) = tables_of(evaluation, truth)
+    return table
 
 
 def test_each_source_is_a_row_and_each_set_of_patients_a_column(evaluation, known):
@@ -59,4 +64,35 @@ def test_an_auc_that_was_not_estimated_is_a_dash_with_its_reason(evaluation, kno
 
 @pytest.mark.parametrize("truth", [None, {}, {"file": "truth/truth.json"}])
 def test_a_cohort_of_which_no_auc_is_known_has_no_table(evaluation, truth):
-    assert table_of(evaluation, truth) is None
+    assert tables_of(evaluation, truth) == []
+
+
+def test_a_cohort_of_times_has_a_table_of_c_indices(evaluation):
+    """As the preset ``wang`` leaves it: no AUC is known, and of one source nothing but what is expected."""
+    truth = {
+        "oracle_auc": {},
+        "oracle_c_index": {
+            "image": {"c_index": 0.6234, "se": 0.0008, "formula": "monte_carlo"},
+            "latent": {"c_index": 0.6380, "se": 0.0002, "formula": "monte_carlo"},
+        },
+        "sample_oracle_c_index": {"held_out": {"image": {"c_index": 0.5306, "se": 0.0429, "formula": "sample"}}},
+        "reader_c_index": {"c_index": 0.5533, "se": 0.0465, "fitted_on": "train", "judged_on": "held_out"},
+    }
+
+    table = table_of(evaluation, truth)
+
+    assert table.caption == "C-index of each source's oracle, and of the reader"
+    assert table.columns == ["Source", "Expected", "Held-out"]
+    assert table.rows == [
+        ["Image", "0.623 (SE 0.001)", "0.531 (SE 0.043)"],
+        ["Latent", "0.638", "–"],
+        ["Reader", "–", "0.553 (SE 0.046)"],
+    ]
+
+
+def test_a_cohort_of_classes_and_times_has_both_tables(evaluation, known):
+    known["oracle_c_index"] = {"rate": {"c_index": 0.612, "se": None, "formula": "monte_carlo"}}
+
+    captions = [table.caption for table in tables_of(evaluation, known)]
+
+    assert [caption.split(" of ")[0] for caption in captions] == ["AUC", "C-index"]

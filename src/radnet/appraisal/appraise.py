@@ -13,12 +13,15 @@ from radnet.appraisal.learning_curve import learning_curve
 from radnet.appraisal.optimism import model_optimism, optimism_rows
 from radnet.appraisal.refits import Refits
 from radnet.appraisal.run_tables import patients_with_scores, run_nomogram, run_regression, run_table_one
+from radnet.appraisal.selection import Stability, fold_stability, selection_table
 from radnet.appraisal.settings import OptimismSettings
 from radnet.cohort import Cohort, Endpoint
+from radnet.evaluation.outcomes import Outcomes
 from radnet.predictors.nested import MakePredictor, NestedPredictor, Once
 from radnet.tables import write_table
 
 _REPEATS = 10  # permutations of each group of inputs
+_LEVEL = 0.95
 _FIRST_RESAMPLE, _FIRST_SHARE = 1000, 5000  # places, which set seeds, beyond those of any fold
 
 Show = Callable[[str], AbstractContextManager[Callable[[int, int, str], None]]]
@@ -44,6 +47,20 @@ class Trained:
     held_out: Cohort
 
 
+@dataclass(frozen=True)
+class Appraisal:
+    """What was found beside the tables.
+
+    Attributes:
+        messages: Of each table that could not be made, and of what is missing from one.
+        selection_stability: How far the folds agree on features; None where the model selects none, or they cannot be
+            compared.
+    """
+
+    messages: list[str]
+    selection_stability: Stability | None = None
+
+
 def appraise(
     trained: Trained,
     folder: Path,
@@ -54,8 +71,11 @@ def appraise(
     once: Once,
     seed: int,
     progress: Show,
-) -> list[str]:
-    """Write ``table_one``, ``regression``, ``nomogram``, ``importance``, ``optimism`` and ``learning_curve`` as .csv.
+) -> Appraisal:
+    """Write the tables of a run as .csv.
+
+    These are ``table_one``, ``regression``, ``nomogram``, ``importance``, ``optimism``, ``learning_curve`` and, of a
+    model that selects features, ``selection``.
 
     Args:
         trained: The run's model and patients.
@@ -69,7 +89,7 @@ def appraise(
         progress: Opens a bar with a title.
 
     Returns:
-        A message for each table that could not be made, and for what of one could not; nothing stops the run.
+        What was found beside the tables; nothing that cannot be made stops the run.
     """
     told: list[str] = []
 
@@ -97,13 +117,20 @@ def appraise(
         if regression is not None:
             write("nomogram", lambda: run_nomogram(patients, regression, endpoint))
     write("importance", lambda: _importance(trained, seed))
+    stability = None
+    if trained.model.frozen.selection():
+        write("selection", lambda: selection_table(trained.model, development))
+        try:
+            stability = fold_stability(trained.model, _LEVEL)
+        except ValueError as fault:
+            told.append(f"tables/selection.csv: how stable the selection is cannot be told: {fault}")
     if settings.resamples:
         refits = Refits(make, once, _FIRST_RESAMPLE)
         write("optimism", lambda: _optimism(trained, refits, settings, seed, progress, told))
     if settings.learning_draws:
         refits_of_shares = Refits(make, once, _FIRST_SHARE)
         write("learning_curve", lambda: _learning_curve(trained, refits_of_shares, settings, seed, progress, told))
-    return told
+    return Appraisal(told, stability)
 
 
 def _out_of_fold(trained: Trained) -> pd.Series:
@@ -111,8 +138,8 @@ def _out_of_fold(trained: Trained) -> pd.Series:
 
 
 def _importance(trained: Trained, seed: int) -> pd.DataFrame:
-    endpoint = _binary(trained)
-    here = trained.held_out if _has_both(trained.held_out, endpoint) else trained.development
+    endpoint = trained.endpoint.name
+    here = trained.held_out if _comparable(trained.held_out, endpoint) else trained.development
     partition = "apparent" if here is trained.development else "held_out"
     return importance(trained.model.frozen, here, trained.development, endpoint, partition, _REPEATS, seed)
 
@@ -120,23 +147,24 @@ def _importance(trained: Trained, seed: int) -> pd.DataFrame:
 def _optimism(
     trained: Trained, refits: Refits, settings: OptimismSettings, seed: int, progress: Show, told: list[str]
 ) -> pd.DataFrame:
-    endpoint, development = _binary(trained), trained.development
+    endpoint, development = trained.endpoint.name, trained.development
     apparent = trained.model.predict(development).patients["score"]
     with progress("Bootstrap samples") as show:
         found, messages = model_optimism(
             refits, development, endpoint, apparent, settings.resamples, seed, progress=show
         )
     told += [f"tables/optimism.csv: {one}" for one in messages]
-    return optimism_rows(
-        found, endpoint, trained.name, n=len(development), n_event=int(development.events(endpoint).sum())
-    )
+    outcomes = Outcomes.of(development, endpoint)
+    if outcomes.followed:
+        told.append("tables/optimism.csv: the .632+ rule is one for the AUC: left out of a C-index")
+    return optimism_rows(found, endpoint, trained.name, outcomes)
 
 
 def _learning_curve(
     trained: Trained, refits: Refits, settings: OptimismSettings, seed: int, progress: Show, told: list[str]
 ) -> pd.DataFrame:
-    endpoint, held_out = _binary(trained), trained.held_out
-    on_held_out = _has_both(held_out, endpoint)
+    endpoint, held_out = trained.endpoint.name, trained.held_out
+    on_held_out = _comparable(held_out, endpoint)
     full = trained.model.predict(held_out).patients["score"] if on_held_out else trained.model.out_of_fold
     with progress("Learning curve") as show:
         table, messages = learning_curve(
@@ -154,11 +182,5 @@ def _learning_curve(
     return table
 
 
-def _has_both(cohort: Cohort, endpoint: str) -> bool:
-    return bool(len(cohort)) and len(set(cohort.events(endpoint))) == 2
-
-
-def _binary(trained: Trained) -> str:
-    if trained.endpoint.time is not None:
-        raise ValueError(f"it rests on the AUC, and {trained.endpoint.name} has follow-up times")
-    return trained.endpoint.name
+def _comparable(cohort: Cohort, endpoint: str) -> bool:
+    return bool(len(cohort)) and Outcomes.of(cohort, endpoint).comparable

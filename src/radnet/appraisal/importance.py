@@ -1,4 +1,4 @@
-"""What a fitted model leans on: the AUC it loses when inputs are permuted between patients, and its coefficients."""
+"""What a fitted model leans on: the AUC or C-index it loses when inputs are permuted, and its coefficients."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import nan
@@ -9,13 +9,17 @@ from numpy.typing import NDArray
 
 from radnet.cohort import Cohort
 from radnet.evaluation.bootstrap import Floats, bootstrap_interval
-from radnet.evaluation.discrimination import weighted_auc
+from radnet.evaluation.outcomes import NEEDED, Outcomes
 from radnet.models.pipeline import ClinicalEncoder
 from radnet.predictors.base import Frozen
+from radnet.predictors.frozen_stack import FrozenStack
 
 COLUMNS = ("kind", "name", "importance", "lower", "upper", "partition", "method")
 """Columns of ``importance.csv``. By method ``permutation``: AUC lost, with an interval over patients; by
-``coefficient_per_sd``: what one standard deviation of an input among development patients adds to the log odds."""
+``coefficient_per_sd``: what one standard deviation of an input among development patients adds to the log odds. With
+follow-up these are ``permutation_c_index``, C-index lost, and ``log_hazard_per_sd``."""
+
+_METHODS = {"auc": ("permutation", "coefficient_per_sd"), "c_index": ("permutation_c_index", "log_hazard_per_sd")}
 
 _AT_ONCE = 20_000_000  # numbers in one table of permuted inputs
 _RESAMPLES, _LEVEL = 500, 0.95
@@ -33,47 +37,49 @@ def importance(
 
     Args:
         model: Fitted.
-        judged: Patients whose AUC is lost; both outcomes must be there.
+        judged: Patients whose AUC or C-index is lost; some of them must be comparable.
         development: Patients the model learned from, for the spread of its features.
-        endpoint: A binary endpoint.
+        endpoint: Endpoint learned.
         partition: What ``judged`` are to the model: ``held_out`` or ``apparent``.
         repeats: Permutations of each group; the same ones for every group.
         seed: Seed of the permutations and of the interval.
 
     Returns:
         ``COLUMNS``, within each kind the greatest importance first. The interval holds percentiles over patients
-        drawn within their class, with the mean over the permutations.
+        drawn within their class, with follow-up over all, with the mean over the permutations.
 
     Raises:
-        ValueError: If the patients judged share one outcome.
+        ValueError: If no two of the patients judged can be compared.
 
     References:
         Breiman. Mach Learn 2001;45:5-32. Fisher, Rudin, Dominici. J Mach Learn Res 2019;20:177.
     """
-    event = judged.events(endpoint)
-    if event.all() or not event.any():
-        raise ValueError(f"importance needs patients with and without the event, got {event.sum()} of {event.size}")
+    outcomes = Outcomes.of(judged, endpoint)
+    size, events = outcomes.event.size, int(outcomes.event.sum())
+    if not outcomes.comparable:
+        raise ValueError(f"importance needs {NEEDED[outcomes.metric]}, got {events} of {size} with the event")
+    permuting, of_coefficients = _METHODS[outcomes.metric]
     inputs = model.inputs(judged)
-    orders = [np.random.default_rng([seed, repeat]).permutation(event.size) for repeat in range(repeats)]
-    whole = weighted_auc(event, model.score(inputs))
+    orders = [np.random.default_rng([seed, repeat]).permutation(size) for repeat in range(repeats)]
+    whole = outcomes.weighted(model.score(inputs))
     rows = []
     for kind, name, columns in input_groups(model, list(inputs.columns)):
-        permuted = [weighted_auc(event, score) for score in _scores(model, inputs, columns, orders)]
+        permuted = [outcomes.weighted(score) for score in _scores(model, inputs, columns, orders)]
 
         def lost(weight: Floats, permuted: list = permuted) -> Floats:
-            return whole(weight) - np.mean([auc(weight) for auc in permuted], axis=0)
+            return whole(weight) - np.mean([of(weight) for of in permuted], axis=0)
 
-        bounds = bootstrap_interval(lost, event, resamples=_RESAMPLES, seed=seed, level=_LEVEL)
-        numbers = np.round([float(lost(np.ones((1, event.size)))[0]), *bounds], 12) + 0.0  # nothing lost is 0
+        bounds = bootstrap_interval(lost, outcomes.stratum, resamples=_RESAMPLES, seed=seed, level=_LEVEL)
+        numbers = np.round([float(lost(np.ones((1, size)))[0]), *bounds], 12) + 0.0  # nothing lost is 0
         found = dict(zip(("importance", "lower", "upper"), numbers.tolist(), strict=True))
-        rows.append({"kind": kind, "name": name, **found, "partition": partition, "method": "permutation"})
+        rows.append({"kind": kind, "name": name, **found, "partition": partition, "method": permuting})
     rows += [
         {"kind": "feature", "name": name, "importance": value, "lower": nan, "upper": nan}
-        | {"partition": "development", "method": "coefficient_per_sd"}
+        | {"partition": "development", "method": of_coefficients}
         for name, value in coefficients(model, development).items()
     ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    order = table.assign(size=table["importance"].where(table["method"] == "permutation", table["importance"].abs()))
+    order = table.assign(size=table["importance"].where(table["method"] == permuting, table["importance"].abs()))
     order = order.sort_values(["kind", "method", "size"], ascending=[True, False, False], kind="stable")
     return order[list(COLUMNS)].reset_index(drop=True)
 
@@ -110,21 +116,32 @@ def feature_group(name: str) -> str:
 
 
 def coefficients(model: Frozen, development: Cohort) -> Mapping[str, float]:
-    """Return what one standard deviation of each input adds to the log odds, for a linear model; else nothing.
+    """Return what one standard deviation of each input adds to the log odds or the log hazard; else nothing.
 
-    Inputs that the model's own steps leave out, and those of coefficient 0, are left out here.
+    That is for a linear model; of a stack, what the scores of its members and the columns beside them add. Inputs that
+    the model's own steps leave out, and those of coefficient 0, are left out here.
     """
     steps = getattr(model, "steps", None)
     weights = None if steps is None else getattr(steps[-1], "coef_", None)
-    if steps is None or weights is None or len(weights) != 1:
+    if steps is None or weights is None or len(weights := np.atleast_2d(weights)) != 1:
         return {}
-    values = model.inputs(development)
+    values = _entering(model, development)
     names = np.array(values.columns, dtype=object)
     for _, step in steps.steps[:-1]:
         values = step.transform(values)
         names = step.get_feature_names_out(names) if hasattr(step, "get_feature_names_out") else names
     per_sd = weights[0] * np.asarray(values, dtype=float).std(axis=0)
     return {str(name): float(value) for name, value in zip(names, per_sd, strict=True) if value != 0}
+
+
+def _entering(model: Frozen, cohort: Cohort) -> pd.DataFrame:
+    """Return what a model's steps take."""
+    inputs = model.inputs(cohort)
+    if not isinstance(model, FrozenStack):
+        return inputs
+    scores = {name: one.score(one.inputs(cohort)) for name, one in model.members.items()}
+    beside = [] if model.encoder is None else model.encoder.get_feature_names_out()
+    return pd.DataFrame(scores, index=inputs.index).join(inputs[beside])
 
 
 def _scores(

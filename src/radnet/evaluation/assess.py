@@ -1,7 +1,7 @@
 """From a prediction table to metrics and curves: every endpoint, model, partition and centre, none in silence."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from radnet.evaluation.assessment.sample import Sample
 from radnet.evaluation.assessment.settings import EvaluationSettings
 from radnet.evaluation.assessment.subgroups import judge_subgroups, with_levels
 from radnet.evaluation.assessment.survival import judge_survival, trace_survival
-from radnet.tables import METRIC_COLUMNS, PREDICTION_COLUMNS, horizon_of
+from radnet.tables import METRIC_COLUMNS, PREDICTION_COLUMNS, did_you_mean, horizon_of, is_control
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Assessment:
 def assess(predictions: pd.DataFrame, settings: EvaluationSettings, lesions: pd.DataFrame | None = None) -> Assessment:
     """Judge every endpoint × model × partition of a prediction table, as a whole, per centre and per subgroup.
 
+    Controls are not judged within subgroups: they are there for what they take from the whole.
     Rows with neither fold nor repeat are a frozen model's, except out of fold; all others are models of folds, whose
     values are averaged within folds. Where a partition holds both, the frozen model is judged. A patient is positive,
     or of high risk, when score >= cut-off (> with ``decision_rule`` gt). Where a patient stands in several folds
@@ -63,8 +64,17 @@ def assess(predictions: pd.DataFrame, settings: EvaluationSettings, lesions: pd.
             f"the prediction table lacks {', '.join(missing)}; read it with radnet.tables.read_predictions"
         )
     found = Found()
-    for name, of_endpoint in predictions.groupby("endpoint", sort=False):
-        _assess_endpoint(str(name), of_endpoint, settings, found)
+    _tell_of_unknown_versus(predictions, settings, found)
+    followed = predictions.groupby("endpoint", sort=False)["time"].agg(lambda time: time.notna().any())
+    mixed = bool(followed.any() and not followed.all())
+    samples = [
+        sample
+        for name, of_endpoint in predictions.groupby("endpoint", sort=False)
+        for sample in _assess_endpoint(str(name), of_endpoint, settings, found, mixed)
+    ]
+    for sample in samples:  # last, for they have the most to tell
+        if not is_control(sample.about.model):
+            judge_subgroups(sample)
     if lesions is not None:
         judge_lesions(lesions, settings, found)
     return Assessment(
@@ -74,11 +84,17 @@ def assess(predictions: pd.DataFrame, settings: EvaluationSettings, lesions: pd.
     )
 
 
-def _assess_endpoint(endpoint: str, rows: pd.DataFrame, settings: EvaluationSettings, found: Found) -> None:
+def _assess_endpoint(
+    endpoint: str, rows: pd.DataFrame, settings: EvaluationSettings, found: Found, mixed: bool
+) -> list[Sample]:
+    """Judge each model and partition as a whole and per centre, compare the models, and return what was judged.
+
+    ``mixed``: the table holds endpoints with follow-up and without.
+    """
     with_times = bool(rows["time"].notna().any())
     survival = settings.kind == "survival" or (settings.kind is None and with_times)
     samples: dict[str, dict[str, Sample]] = {}
-    judged = with_levels(with_cutoffs(rows, survival and with_times, settings, found), settings, found)
+    judged = with_levels(with_cutoffs(rows, survival and with_times, settings, found, mixed), settings, found)
     for (model, partition), of_partition in judged.groupby(["model", "partition"], sort=False):
         about = About(endpoint, str(model), str(partition))
         one_kind, folded = _one_kind_of_model(of_partition, about, found)
@@ -96,10 +112,24 @@ def _assess_endpoint(endpoint: str, rows: pd.DataFrame, settings: EvaluationSett
             sample = sample.among(_with_valid_probabilities(sample))
             _assess_partition(sample)
             samples.setdefault(about.partition, {})[about.model] = sample
-    if settings.versus is not None and settings.versus not in set(rows["model"]):
-        found.say(About(endpoint, settings.versus, ""), "versus names a model without predictions", "failed")
     for of_models in samples.values():
-        compare_models(of_models, settings)
+        compare_models(of_models, _with_own_versus(settings, rows))
+    return [sample for of_models in samples.values() for sample in of_models.values()]
+
+
+def _with_own_versus(settings: EvaluationSettings, rows: pd.DataFrame) -> EvaluationSettings:
+    """Return the settings for an endpoint on which the score of the model to compare with may count the other way."""
+    models, negated = set(rows["model"]), f"{settings.versus}_negated"
+    return settings if settings.versus in models or negated not in models else replace(settings, versus=negated)
+
+
+def _tell_of_unknown_versus(predictions: pd.DataFrame, settings: EvaluationSettings, found: Found) -> None:
+    models = [str(name) for name in predictions["model"].unique()]
+    if settings.versus is not None and settings.versus not in models:
+        for endpoint in predictions["endpoint"].unique():
+            about = About(str(endpoint), settings.versus, "")
+            hint = did_you_mean(settings.versus, models)
+            found.say(about, f"versus names a model without predictions; {hint}", "failed")
 
 
 def _assess_partition(sample: Sample) -> None:
@@ -117,7 +147,6 @@ def _assess_partition(sample: Sample) -> None:
         judge_calibration(here)
     note_cutoff(sample)
     judge_decisions(sample)
-    judge_subgroups(sample)
     if not sample.survival and rows["time"].notna().any():
         sample.say("the event is judged as it stands: how long patients were followed is ignored")
     if sample.survival and (rows["time_unit"] == "").all():

@@ -2,15 +2,12 @@
 
 from dataclasses import dataclass
 from math import sqrt
-from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm, rankdata
 
-from radnet.cohort import Cohort
-from radnet.evaluation.discrimination import delong
-from radnet.evaluation.survival.concordance import concordance
+from radnet.evaluation.outcomes import Outcomes
 
 Floats = NDArray[np.float64]
 
@@ -23,46 +20,6 @@ class Association:
 
     value: float
     p_value: float
-
-
-@dataclass(frozen=True, slots=True)
-class Outcomes:
-    """Outcomes of some patients.
-
-    Attributes:
-        event: Whether the event was seen, shape (n,).
-        time: Follow-up, shape (n,); NaN throughout for a binary endpoint.
-    """
-
-    event: NDArray[np.bool_]
-    time: Floats
-
-    @classmethod
-    def of(cls, cohort: Cohort, endpoint: str) -> Self:
-        """Return those of a cohort's patients, all known."""
-        return cls(cohort.events(endpoint), cohort.times(endpoint))
-
-    def where(self, keep: NDArray[np.bool_]) -> "Outcomes":
-        """Keep some patients."""
-        return Outcomes(self.event[keep], self.time[keep])
-
-    @property
-    def followed(self) -> bool:
-        """Whether the endpoint has follow-up."""
-        return not np.isnan(self.time).all()
-
-    def excess(self) -> Floats:
-        """Return the events seen less those expected if all patients were alike, shape (n,); they sum to 0.
-
-        Expected is the share of patients with the event or, with follow-up, the Nelson-Aalen estimate up to the
-        patient's own time (the null model's martingale residual).
-        """
-        if not self.followed:
-            return self.event - self.event.mean()
-        times, place = np.unique(self.time, return_inverse=True)
-        seen = np.bincount(place, weights=self.event)
-        at_risk = len(place) - np.searchsorted(np.sort(self.time), times)
-        return self.event - np.cumsum(seen / at_risk)[place]
 
 
 def association(outcomes: Outcomes, number: ArrayLike) -> Association:
@@ -86,15 +43,11 @@ def association(outcomes: Outcomes, number: ArrayLike) -> Association:
     if variance <= 0:
         return Association(0.5, 1.0)
     try:
-        value = (
-            concordance(outcomes.time, outcomes.event, number)
-            if outcomes.followed
-            else delong(outcomes.event, number).auc
-        )
+        value = outcomes.discrimination(number)
     except ValueError:  # with follow-up: the order of no pair of patients is known
         return Association(0.5, 1.0)
     z = float(rank @ excess) / sqrt(variance)
-    return Association(float(value), float(2 * norm.sf(abs(z))))
+    return Association(value, float(2 * norm.sf(abs(z))))
 
 
 def group_association(outcomes: Outcomes, group: ArrayLike, seed: int = 0) -> Association:

@@ -9,10 +9,11 @@ import pandas as pd
 
 from radnet.cohort import Cohort
 from radnet.data.split import Fold
-from radnet.evaluation.discrimination import delong
+from radnet.evaluation.outcomes import NEEDED, Outcomes
 from radnet.falsification.baselines import Control
 from radnet.predictors.base import History, Prediction
-from radnet.predictors.nested import CutoffRule, MakeFolds, NestedPredictor, Once
+from radnet.predictors.nested import MakeFolds, NestedPredictor, Once
+from radnet.predictors.reading import Reading
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Design:
         development: Patients learned from, without features.
         held_out: Ids of patients that no model learns from.
         levels: Folds over the development patients, then folds within these.
-        rule: Fits cut-offs.
+        reading: How scores are read on it.
         once: Keeps what a fit gave.
     """
 
@@ -32,7 +33,7 @@ class Design:
     development: Cohort
     held_out: tuple[str, ...]
     levels: tuple[MakeFolds, ...]
-    rule: CutoffRule
+    reading: Reading
     once: Once
 
 
@@ -54,7 +55,7 @@ def judge_control(control: Control, design: Design) -> Iterator[ControlScores]:
     within folds, so that a single fold's scores carry no cut-off.
 
     Raises:
-        ValueError: If its patients do not suffice, as when no fold has both classes on both sides.
+        ValueError: If its patients do not suffice, as when no fold has patients to compare in it.
     """
     here = set(control.cohort.ids)
     development = control.cohort.select(one for one in design.development.ids if one in here)
@@ -62,9 +63,9 @@ def judge_control(control: Control, design: Design) -> Iterator[ControlScores]:
     if len(development) < len(design.development):
         levels = (_folds_of_all(design),)
     nested = NestedPredictor(
-        lambda place, checkpoint: control.predictor(design.endpoint),  # noqa: ARG005 - draws nothing, is quick
+        lambda place, checkpoint: control.predictor(),  # noqa: ARG005 - draws nothing, is quick
         levels,
-        design.rule,
+        [design.reading],
         kept_under(design.once, control.model),
     )
     nested.judge(development).freeze(development)
@@ -77,14 +78,19 @@ def judge_control(control: Control, design: Design) -> Iterator[ControlScores]:
         yield ControlScores(held_out, nested.predict(held_out), "held_out")
 
 
-def mean_auc(judged: NestedPredictor, cohort: Cohort) -> float:
-    """Return the mean within-fold AUC of a predictor that has judged a cohort; one-class folds are passed over."""
-    event = pd.Series(cohort.events(judged.endpoint), index=cohort.ids)
+def mean_discrimination(judged: NestedPredictor, cohort: Cohort) -> float:
+    """Return the mean within-fold AUC, or C-index, of a predictor that has judged a cohort.
+
+    Folds in which no two patients can be compared are passed over.
+    """
+    outcomes = Outcomes.of(cohort, judged.endpoint)
+    place = pd.Series(np.arange(len(cohort)), index=cohort.ids)
     scores = [one.prediction.patients["score"] for one in judged.out_of_fold]
-    areas = [delong(event[one.index], one).auc for one in scores if event[one.index].nunique() == 2]
-    if not areas:
-        raise ValueError("no fold has judged patients with and without the event")
-    return float(np.mean(areas))
+    folds = [(outcomes.where(place[one.index].to_numpy()), one) for one in scores]
+    found = [of_fold.discrimination(score) for of_fold, score in folds if of_fold.comparable]
+    if not found:
+        raise ValueError(f"no fold has judged {NEEDED[outcomes.metric]}")
+    return float(np.mean(found))
 
 
 def kept_under(once: Once, name: str) -> Once:
@@ -99,14 +105,14 @@ def kept_under(once: Once, name: str) -> Once:
 def _folds_of_all(design: Design) -> MakeFolds:
     def folds(part: Cohort, endpoint: str) -> Sequence[Fold]:
         here = set(part.ids)
-        event = dict(zip(part.ids, part.events(endpoint), strict=True))
         kept = []
         for fold in design.levels[0](design.development, endpoint):
             train, test = (tuple(one for one in side if one in here) for side in (fold.train, fold.test))
-            if len({event[one] for one in train}) == 2 and test:
+            if Outcomes.of(part.select(train), endpoint).comparable and test:
                 kept.append(replace(fold, train=train, test=test))
         if not kept:
-            raise ValueError(f"its {len(here)} patients leave no fold that has both classes to learn from")
+            needed = NEEDED[Outcomes.of(part, endpoint).metric]
+            raise ValueError(f"its {len(here)} patients leave no fold that has {needed} to learn from")
         return kept
 
     return folds

@@ -18,8 +18,9 @@ import pandas as pd
 from radnet.cohort import Cohort
 from radnet.data.cohort_tables import CLINICAL, LESIONS
 from radnet.data.spreadsheet import read_spreadsheet
+from radnet.evaluation.outcomes import Outcomes
 from radnet.falsification.acquisition import ScanHeader, dates, first_image, read_header
-from radnet.falsification.association import Association, Outcomes, association, group_association
+from radnet.falsification.association import Association, association, group_association
 from radnet.falsification.duplicates import shared_features, shared_images
 
 P_SUSPICIOUS = 0.01

@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from radnet.cohort import Cohort, FeatureTable
+from radnet.cohort import Cohort, Endpoint, FeatureTable
+from radnet.evaluation.outcomes import Outcomes
 from radnet.falsification.baselines import (
     IMAGE_CONTROLS,
     Control,
@@ -20,13 +21,16 @@ from radnet.falsification.baselines import (
 )
 from radnet.falsification.judging import ControlScores, Design, judge_control
 from radnet.falsification.permutation import permutation_test
-from radnet.falsification.ridge import ridge_auc
+from radnet.falsification.ridge import ridge_discrimination
 from radnet.falsification.settings import FalsificationSettings
 from radnet.models.pooling import Aggregate
 from radnet.predictors.base import lesion_features
 
-ModelAuc = Callable[[Cohort, int], float]
-"""Out-of-fold AUC of the configured model on a cohort: as it was for number 0, refitted for any other."""
+ModelDiscrimination = Callable[[Cohort, int], float]
+"""Out-of-fold AUC or C-index of the configured model on a cohort: as it was for number 0, refitted for any other."""
+
+_STATISTICS = {"auc": "mean within-fold AUC", "c_index": "mean within-fold C-index"}
+_RIDGES = {"auc": "logistic", "c_index": "cox"}
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def refute(
     settings: FalsificationSettings,
     design: Design,
     inputs: Inputs,
-    model_auc: ModelAuc,
+    of_model: ModelDiscrimination,
     seed: int,
     progress: Callable[[str], AbstractContextManager[Callable[..., None]]],
 ) -> Refutation:
@@ -83,13 +87,13 @@ def refute(
         settings: Which controls.
         design: Who is learned from and who is judged.
         inputs: What the model reads.
-        model_auc: The model's own AUC, for ``permute: model``.
+        of_model: The model's own AUC or C-index, for ``permute: model``.
         seed: Seed of all draws.
         progress: Opens a bar with a title.
     """
     found = Refutation()
     features = inputs.features()
-    for name, make in _wanted(settings, inputs, features, seed):
+    for name, make in _wanted(settings, design.reading.endpoint, inputs, features, seed):
         try:
             control = make()
             scores = [(name, one) for one in judge_control(control, design)]
@@ -102,7 +106,7 @@ def refute(
     try:
         if settings.permutations:
             with progress("Permuting outcomes") as show:
-                found.record["permutation"] = _permutation(settings, design, inputs, features, model_auc, seed, show)
+                found.record["permutation"] = _permutation(settings, design, inputs, features, of_model, seed, show)
     except ValueError as error:
         found.lacks("permutation", error)
     if features is not None and settings.random_signatures:
@@ -111,15 +115,15 @@ def refute(
 
 
 def _wanted(
-    settings: FalsificationSettings, inputs: Inputs, features: pd.DataFrame | None, seed: int
+    settings: FalsificationSettings, endpoint: Endpoint, inputs: Inputs, features: pd.DataFrame | None, seed: int
 ) -> Iterator[tuple[str, Callable[[], Control]]]:
-    yield "control_volume", lambda: volume_control(_read(inputs))
+    yield "control_volume", lambda: volume_control(_read(inputs), endpoint)
     columns = inputs.clinical if settings.clinical is None else settings.clinical
-    yield "control_clinical", lambda: clinical_control(inputs.cohort, columns)
+    yield "control_clinical", lambda: clinical_control(inputs.cohort, endpoint, columns)
     if features is not None:
         yield (
             "control_random_features",
-            lambda: random_features_control(inputs.cohort, features, settings.signature_size, seed),
+            lambda: random_features_control(inputs.cohort, endpoint, features, settings.signature_size, seed),
         )
     if inputs.images is not None:
         measured = cache(inputs.images)
@@ -127,7 +131,7 @@ def _wanted(
             yield (
                 name,
                 lambda name=name: image_control(  # type: ignore[misc]
-                    name, inputs.cohort, measured()[name], inputs.regions, inputs.aggregate
+                    name, inputs.cohort, endpoint, measured()[name], inputs.regions, inputs.aggregate
                 ),
             )
 
@@ -143,22 +147,23 @@ def _permutation(
     design: Design,
     inputs: Inputs,
     features: pd.DataFrame | None,
-    model_auc: ModelAuc,
+    of_model: ModelDiscrimination,
     seed: int,
     show: Callable[..., None],
 ) -> dict[str, Any]:
     def of_ridge(cohort: Cohort, number: int) -> float:  # noqa: ARG001 - draws nothing
         folds = design.levels[0](cohort, design.endpoint)
-        return ridge_auc(features, inputs.clinical, cohort, design.endpoint, folds)
+        return ridge_discrimination(features, inputs.clinical, cohort, design.endpoint, folds)
 
-    of_model = settings.permute == "model"
-    development = inputs.cohort.select(design.development.ids) if of_model else design.development
-    test = permutation_test(
-        development, design.endpoint, model_auc if of_model else of_ridge, settings.permutations, seed, show
-    )
+    metric = Outcomes.of(design.development, design.endpoint).metric
+    if settings.permute == "model":
+        model, development, statistic = "model", inputs.cohort.select(design.development.ids), of_model
+    else:
+        model, development, statistic = _RIDGES[metric], design.development, of_ridge
+    test = permutation_test(development, design.endpoint, statistic, settings.permutations, seed, show)
     return {
-        "model": settings.permute,
-        "statistic": "mean within-fold AUC",
+        "model": model,
+        "statistic": _STATISTICS[metric],
         "partition": "out_of_fold",
         "permuted": "outcomes of development patients, within centres",
         "observed": test.observed,
@@ -171,13 +176,14 @@ def _random_signatures(
     settings: FalsificationSettings, design: Design, features: pd.DataFrame, seed: int
 ) -> dict[str, Any]:
     folds = design.levels[0](design.development, design.endpoint)
-    areas = []
+    metric = Outcomes.of(design.development, design.endpoint).metric
+    found = []
     for number in range(1, settings.random_signatures + 1):
         names: Sequence[str] = random_signature(list(features.columns), settings.signature_size, seed, number)
-        areas.append(ridge_auc(features[names], (), design.development, design.endpoint, folds))
+        found.append(ridge_discrimination(features[names], (), design.development, design.endpoint, folds))
     return {
         "features": min(settings.signature_size, features.shape[1]),
-        "statistic": "mean within-fold AUC",
+        "statistic": _STATISTICS[metric],
         "partition": "out_of_fold",
-        "auc": areas,
+        metric: found,
     }

@@ -13,8 +13,8 @@ class FalsificationSettings:
 
     Attributes:
         permutations: Times the outcomes are permuted; 0 leaves the test out.
-        permute: What is refitted to permuted outcomes: ``logistic``, a ridge logistic model on the model's inputs, or
-            ``model``, the configured model.
+        permute: What is refitted to permuted outcomes: ``logistic``, a ridge logistic model on the model's inputs (with
+            follow-up a ridge Cox model), or ``model``, the configured model.
         random_signatures: Random signatures judged beside ``control_random_features``; 0 leaves them out.
         signature_size: Features of a random signature.
         clinical: Columns of clinical.csv for ``control_clinical``, or None for those the model takes.

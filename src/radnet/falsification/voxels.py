@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from radnet.cohort import Cohort, FeatureTable, Lesion
+from radnet.cohort import Cohort, FeatureTable
 from radnet.radiomics.change import Change, ChangeKind
 from radnet.radiomics.extract import extract_cohort
 from radnet.radiomics.settings import ExtractionSettings
@@ -57,7 +57,7 @@ def voxel_controls(
     imaged = cohort.where(lambda patient: any(one.image for lesion in patient.lesions for one in lesion.delineations))
     if not len(imaged):
         raise ValueError("no lesion of the cohort has an image, so that no voxels can be shuffled and no mask be moved")
-    drawn = first_delineations(imaged.select(sample_of_patients(imaged, sample, seed, endpoint)))
+    drawn = imaged.select(sample_of_patients(imaged, sample, seed, endpoint)).first_delineations()
     changes = {SAME_PATIENTS: None, **{name: Change(kind, seed) for name, kind in CONTROLS.items()}}
     return {
         name: extract_cohort(
@@ -111,15 +111,3 @@ def measured_in_all(tables: Mapping[str, FeatureTable]) -> dict[str, FeatureTabl
         return replace(table, rows=table.rows[[one not in failed for one in lesions]].reset_index(drop=True))
 
     return {name: kept(table) for name, table in tables.items()}
-
-
-def first_delineations(cohort: Cohort) -> Cohort:
-    """Return the cohort with one delineation per lesion and channel: reader and repeat 1, or the first there is."""
-
-    def first(lesion: Lesion) -> Lesion:
-        ordered = sorted(lesion.delineations, key=lambda one: (one.reader != "1", one.repeat != "1"))
-        by_channel = {one.channel: one for one in reversed(ordered)}
-        return replace(lesion, delineations=tuple(one for one in lesion.delineations if one is by_channel[one.channel]))
-
-    patients = (replace(one, lesions=tuple(first(lesion) for lesion in one.lesions)) for one in cohort.patients)
-    return Cohort(tuple(patients))

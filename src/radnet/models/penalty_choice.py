@@ -83,8 +83,13 @@ def number_folds(folds: ArrayLike, groups: ArrayLike | None, rows: int) -> NDArr
 
 
 def draw_folds(strata: NDArray[np.int64], groups: ArrayLike | None, count: int, seed: int) -> NDArray[np.int64]:
-    """Draw folds with equal shares of each stratum, as far as whole groups (the lesions of a patient) allow."""
+    """Draw folds with equal shares of each stratum, as far as whole groups (the lesions of a patient) allow.
+
+    Where the rarest stratum has fewer rows, there are only as many folds, 3 at least: a fold without an event tells
+    nothing of it.
+    """
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    count = max(3, min(count, int(np.unique(strata, return_counts=True)[1].min())))
     numbers = np.empty(len(strata), dtype=np.int64)
     parts = kind(count, shuffle=True, random_state=seed).split(np.zeros((len(strata), 1)), strata, groups)
     for number, (_, held_out) in enumerate(parts):

@@ -1,7 +1,7 @@
 """What every predictor is, and the patients, lesions and weights it reads from a cohort."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self, get_args
 
@@ -21,16 +21,20 @@ class Prediction:
     """Scores of patients and of their lesions.
 
     Attributes:
-        patients: Indexed by patient_id: ``score`` (higher = the event is more likely) and ``probability`` (NaN unless
-            calibrated).
+        patients: Indexed by patient_id: ``score`` (higher = the event is more likely), ``probability`` (NaN unless
+            calibrated), and ``probability_<t>`` of the event by time t where that is foretold.
         lesions: Indexed by (patient_id, lesion_id): ``score`` of the lesion alone and its ``weight`` in the patient;
             empty for a model that sees no lesion.
         cutoff: The model's frozen cut-off on the score, or None if it has none.
+        also: The same scores as they read on further endpoints, by the endpoint's name.
+        selected: Features that the model uses, where it selects any.
     """
 
     patients: pd.DataFrame
     lesions: pd.DataFrame
     cutoff: float | None = None
+    also: Mapping[str, "Prediction"] = field(default_factory=dict)
+    selected: tuple[str, ...] = ()
 
 
 class Frozen(Protocol):
@@ -44,6 +48,10 @@ class Frozen(Protocol):
     @property
     def encoder(self) -> ClinicalEncoder | None:
         """Makes numbers of the clinical columns; None where it reads none."""
+        ...
+
+    def selection(self) -> Mapping[str, Sequence[str]]:
+        """Return the features left after each step that leaves some out, the first ``measured``; empty without such."""
         ...
 
     def predict(self, cohort: Cohort) -> Prediction:
@@ -70,6 +78,21 @@ class Predictor(Protocol):
     """
 
     endpoint: str
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Regions whose features it reads; empty for a clinical model."""
+        ...
+
+    @property
+    def clinical(self) -> tuple[str, ...]:
+        """Columns of clinical.csv that it reads."""
+        ...
+
+    @property
+    def aggregate(self) -> Aggregate:
+        """Rule that pools the lesions of a patient."""
+        ...
 
     @property
     def frozen(self) -> Frozen:
@@ -126,6 +149,12 @@ def measured_lesions(cohort: Cohort, regions: Sequence[str]) -> pd.DataFrame:
     return matrix[matrix.notna().any(axis=1)]
 
 
+def repeated_delineations(cohort: Cohort, regions: Sequence[str]) -> pd.DataFrame:
+    """Return features by (patient_id, lesion_id, reader, repeat): each lesion as often as it was delineated."""
+    assert cohort.features is not None
+    return cohort.features.delineation_matrix(regions).replace([np.inf, -np.inf], np.nan)
+
+
 def lesion_scores(score: np.ndarray, features: LesionFeatures) -> pd.DataFrame:
     """Return the table of ``Prediction.lesions``."""
     return pd.DataFrame({"score": score, "weight": features.weight.to_numpy()}, index=features.lesions.index)
@@ -149,23 +178,50 @@ def refuse_other_columns(found: Sequence[str], trained: Sequence[str]) -> None:
         )
 
 
-def refuse_cohort(cohort: Cohort, endpoint: str, clinical: Sequence[str]) -> None:
-    """Raise a ValueError if a model of yes or no cannot learn from a cohort.
+def refuse_cohort(cohort: Cohort, endpoint: str, clinical: Sequence[str], follow_up: bool = False) -> None:
+    """Raise a ValueError if a model cannot learn from a cohort.
 
-    Follow-up is refused rather than ignored: a patient censored early is not one without the event.
+    Follow-up is refused by a model of yes or no rather than ignored: a patient censored early is not one without the
+    event.
+
+    Args:
+        cohort: Patients of known and of unknown outcome.
+        endpoint: Endpoint learned.
+        clinical: Columns of clinical.csv that enter.
+        follow_up: Whether the model learns from follow-up.
     """
     known = cohort.evaluable(endpoint)
-    if not np.isnan(known.times(endpoint)).all():
+    followed = not np.isnan(known.times(endpoint)).all()
+    if followed and not follow_up:
         raise ValueError(
             f"endpoint {endpoint} has follow-up times, and this model learns yes or no: who is censored early would "
             "count as a no. Choose a binary endpoint, such as the event by a landmark that every patient has reached"
         )
+    if follow_up and not followed:
+        raise ValueError(
+            f"endpoint {endpoint} has no follow-up times, and this model learns from them: choose an endpoint with a "
+            "time, such as endpoint=pfs, or a model of yes or no"
+        )
     event = known.events(endpoint)
-    if event.all() or not event.any():
+    if not event.any() or (event.all() and not follow_up):
         raise ValueError(
             f"endpoint {endpoint}: {int(event.sum())} of {len(event)} patients had the event; both are needed"
         )
     known.clinical(clinical)
+
+
+def outcome_array(cohort: Cohort, endpoint: str, follow_up: bool) -> np.ndarray:
+    """Return outcomes as scikit-learn's estimators take them.
+
+    Returns:
+        0 and 1, shape (patients,); with ``follow_up`` records of ``event`` (bool) and ``time``.
+    """
+    event = cohort.events(endpoint)
+    if not follow_up:
+        return event.astype(int)
+    records = np.empty(len(event), dtype=[("event", bool), ("time", float)])
+    records["event"], records["time"] = event, cohort.times(endpoint)
+    return records
 
 
 def check_aggregate(aggregate: str) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from radnet.files import content_hash, file_hash, write_json
 from radnet.models.pipeline import holds_numbers, level_name
 from radnet.predictors.base import Frozen, measured_lesions
 from radnet.predictors.frozen import FrozenPipeline
+from radnet.predictors.frozen_stack import FrozenStack
+from radnet.predictors.reading import FittedReading, reading_from
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 _FAR = 0.99  # of the training lesions lie nearer than a lesion called far
 _LARGEST_Z = 10.0  # so that one feature with a long tail does not decide alone
@@ -24,49 +26,47 @@ _LARGEST_Z = 10.0  # so that one feature with a long tail does not decide alone
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model as it was saved: what scores, what describes it, and its cut-offs."""
+    """A model as it was saved: what scores, what describes it, and how its score is read."""
 
     model: Frozen
     card: Mapping[str, Any]
-    cutoffs: Mapping[str, Mapping[str, Any]]
+    readings: tuple[FittedReading, ...]
 
     @property
     def endpoint(self) -> Endpoint:
         """The endpoint learned."""
-        return Endpoint(**self.card["endpoint"])
-
-    @property
-    def cutoff(self) -> float:
-        """The frozen cut-off on the score."""
-        return float(self.cutoffs["score"]["value"])
+        return self.readings[0].endpoint
 
 
 def save_model(
     folder: Path,
     model: Frozen,
     train: Cohort,
-    endpoint: Endpoint,
-    cutoffs: Mapping[str, Mapping[str, Any]],
+    readings: Sequence[FittedReading],
     name: str = "model",
+    before: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a fitted model: weights (safetensors), pipeline (skops), ``model.json`` and ``cutoffs.json``.
 
     ``model.json`` names the inputs, the settings and engine they were measured with, the endpoint, the training
-    patients (as hashes of centre and id, and of image bytes), how the inputs were distributed among them, and the hash
-    of every other file.
+    patients (as hashes of centre and id, and of image bytes), how the inputs and the score were distributed among them,
+    how the score is read, and the hash of every other file.
 
     Args:
         folder: Made if absent.
         model: What a predictor's ``fit`` left behind.
         train: The patients it learned from.
-        endpoint: The endpoint it learned.
-        cutoffs: Frozen cut-offs on its score, each with ``value`` and ``rule``.
+        readings: How its score is read on the endpoint learned, then on further ones; ``cutoffs.json`` holds their
+            frozen cut-offs, the first under ``score``.
         name: Of the model, in every table.
+        before: What is done to a cohort before this model sees it: ``targets`` chosen, ``complete_cases`` kept.
     """
     folder.mkdir(parents=True, exist_ok=True)
     description = model.save(folder)
-    write_json(cutoffs, folder / "cutoffs.json")
+    endpoint = readings[0].endpoint
+    write_json(_cutoffs(readings), folder / "cutoffs.json")
     learned = train.evaluable(endpoint.name)
+    score = model.predict(learned).patients["score"]
     columns = description["clinical"]
     clinical = learned.clinical(columns) if columns else pd.DataFrame(index=learned.ids)
     provenance = {} if learned.features is None else dict(learned.features.provenance)
@@ -75,6 +75,9 @@ def save_model(
         "name": name,
         **description,
         "endpoint": asdict(endpoint),
+        "readings": [one.as_dict() for one in readings],
+        "before": dict(before or {}),
+        "training_score": {"mean": float(score.mean()), "sd": float(score.std(ddof=1))},
         "extraction": {key: value for key, value in provenance.items() if key != "inputs"},
         "clinical_schema": {column: _schema(clinical[column]) for column in columns},
         "centres": sorted(set(learned.centres)),
@@ -83,7 +86,7 @@ def save_model(
         "n": len(learned),
         "n_event": int(learned.events(endpoint.name).sum()),
         "training_distribution": _distribution(learned, model) if model.regions else {},
-        "files_sha256": {path.name: file_hash(path) for path in sorted(folder.iterdir()) if path.name != "model.json"},
+        "files_sha256": {name: file_hash(folder / name) for name in _files(folder)},
     }
     write_json({**card, "card_sha256": _seal(card)}, folder / "model.json")
 
@@ -110,16 +113,36 @@ def load_model(folder: Path) -> ModelFolder:
     if card.pop("card_sha256", None) != _seal(card):
         raise ValueError(f"{folder / 'model.json'}: changed since it was saved; take the folder from its source again")
     _refuse_other_files(folder, card["files_sha256"])
-    cutoffs = json.loads((folder / "cutoffs.json").read_text(encoding="utf-8"))
+    return ModelFolder(_load_frozen(folder, card), card, tuple(reading_from(one) for one in card["readings"]))
+
+
+def _load_frozen(folder: Path, card: Mapping[str, Any]) -> Frozen:
     if card["predictor"] == "tabular":
-        return ModelFolder(FrozenPipeline.load(folder, card), card, cutoffs)
+        return FrozenPipeline.load(folder, card)
+    if card["predictor"] == "stack":
+        return FrozenStack.load(folder, card, _load_frozen)
     from radnet.predictors.frozen_network import FrozenNetwork  # torch, which a tabular model does without
 
-    return ModelFolder(FrozenNetwork.load(folder, card), card, cutoffs)
+    return FrozenNetwork.load(folder, card)
+
+
+def _cutoffs(readings: Sequence[FittedReading]) -> dict[str, Any]:
+    names = ["score", *(one.endpoint.name for one in readings[1:])]
+    return {
+        name: {"value": one.cutoff.value, "rule": one.cutoff.rule, "of": "-score" if one.negate else "score"}
+        for name, one in zip(names, readings, strict=True)
+        if one.cutoff is not None
+    }
+
+
+def _files(folder: Path) -> list[str]:
+    """Return every file of a model folder but its card, as a path within it."""
+    every = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if not path.is_dir())
+    return [name for name in every if name != "model.json"]
 
 
 def _refuse_other_files(folder: Path, expected: Mapping[str, str]) -> None:
-    found = {path.name for path in folder.iterdir()} - {"model.json"}
+    found = set(_files(folder))
     if strange := sorted(found - set(expected)):
         raise ValueError(f"{folder}: refused, it holds files no model has: {', '.join(strange)}")
     if missing := sorted(set(expected) - found):

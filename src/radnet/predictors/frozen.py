@@ -1,6 +1,6 @@
 """Fitted models: all that is needed to score a patient, and nothing that learns or executes on load."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -22,13 +22,18 @@ from radnet.predictors.base import (
     no_lesions,
     refuse_other_columns,
 )
+from radnet.predictors.selection import features_left
 
 TRUSTED = (
     "numpy.dtype",
+    "radnet.evaluation.agreement.reproducible.Reproducible",
+    "radnet.models.cox.CoxRegression",
+    "radnet.models.cox.UnivariableCox",
     "radnet.models.elastic_net.ElasticNetLinear",
     "radnet.models.elastic_net.ElasticNetLogistic",
     "radnet.models.elastic_net_cox.ElasticNetCox",
     "radnet.models.mixed.LogisticMixedModel",
+    "radnet.models.pipeline.AtLeast",
     "radnet.models.pipeline.ClinicalEncoder",
     "radnet.models.pipeline.Clip",
     "radnet.radiomics.select.NearConstant",
@@ -39,10 +44,12 @@ TRUSTED = (
 
 @dataclass(frozen=True)
 class FrozenPipeline:
-    """A fitted scikit-learn pipeline on clinical columns, on pooled features, or on both; the score is its log odds.
+    """A fitted scikit-learn pipeline on clinical columns, on pooled features, or on both.
+
+    The score is the log odds that a classifier gives, or the log hazard ratio of a survival model.
 
     Attributes:
-        steps: Transformers and a classifier.
+        steps: Transformers, then a classifier or a survival model.
         encoder: Makes numbers of the clinical columns, or None.
         columns: Inputs of ``steps``, in order.
         clinical: Columns of clinical.csv that enter.
@@ -86,6 +93,10 @@ class FrozenPipeline:
             "calibrated": self.calibrated,
         }
 
+    def selection(self) -> Mapping[str, Sequence[str]]:
+        """Return the features left after each step that leaves some out, the first ``measured``; empty without such."""
+        return features_left(self.steps, self.columns)
+
     def inputs(self, cohort: Cohort) -> pd.DataFrame:
         """Return what the model reads of each patient: features, pooled over lesions, then encoded clinical columns."""
         return tabular_matrix(cohort, self.clinical, self.encoder, self.regions, self.aggregate)[0]
@@ -110,9 +121,30 @@ class FrozenPipeline:
         return Prediction(patients, lesion_scores(self._score(alone)[0], features))
 
     def _score(self, matrix: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-        probability = self.steps.predict_proba(matrix)[:, 1]
-        tiny = np.finfo(float).tiny
-        return np.log(np.maximum(probability, tiny)) - np.log(np.maximum(1.0 - probability, tiny)), probability
+        return score_and_probability(self.steps, matrix)
+
+
+def learns_classes(steps: Pipeline) -> bool:
+    """Return whether the last step learns yes or no; else it learns from follow-up, and predicts the log hazard."""
+    return hasattr(steps[-1], "predict_proba")
+
+
+def score_and_probability(steps: Pipeline, matrix: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return the score of each row, and the probability of a classifier (NaN of a survival model), shape (rows,)."""
+    if not learns_classes(steps):
+        hazard = np.asarray(steps.predict(matrix), dtype=float)
+        return hazard, np.full(len(hazard), np.nan)
+    probability = steps.predict_proba(matrix)[:, 1]
+    tiny = np.finfo(float).tiny
+    return np.log(np.maximum(probability, tiny)) - np.log(np.maximum(1.0 - probability, tiny)), probability
+
+
+def clinical_columns(cohort: Cohort, columns: Sequence[str], encoder: ClinicalEncoder | None) -> pd.DataFrame:
+    """Return clinical columns as numbers, one row per patient; no column without an encoder."""
+    if encoder is None:
+        return pd.DataFrame(index=pd.Index(cohort.ids, name="patient_id"))
+    table = cohort.clinical(columns)
+    return pd.DataFrame(encoder.transform(table), index=table.index, columns=encoder.get_feature_names_out())
 
 
 def tabular_matrix(
@@ -128,10 +160,7 @@ def tabular_matrix(
     if features is not None:
         blocks.append(features.patients)
     if encoder is not None:
-        table = cohort.clinical(clinical)
-        blocks.append(
-            pd.DataFrame(encoder.transform(table), index=table.index, columns=encoder.get_feature_names_out())
-        )
+        blocks.append(clinical_columns(cohort, clinical, encoder))
     return pd.concat(blocks, axis=1), features
 
 

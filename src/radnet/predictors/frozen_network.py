@@ -1,6 +1,6 @@
 """A fitted network: weights, preparation and the scale of its score."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +20,7 @@ from radnet.models.pipeline import ClinicalEncoder
 from radnet.models.pooling import Aggregate
 from radnet.predictors.base import Prediction, lesion_features, lesion_scores, refuse_other_columns
 from radnet.predictors.frozen import load_steps
+from radnet.predictors.selection import features_left
 
 NETWORKS: Mapping[str, type[nn.Module]] = {"RadiomicsMLP": RadiomicsMLP}
 """Networks a model folder may name; nothing else is ever built from one."""
@@ -108,6 +109,10 @@ class FrozenNetwork:
         """Return the same network with its score on the scale of these patients."""
         output = replace(self, location=0.0, spread=1.0).predict(train).patients["score"]
         return replace(self, location=float(output.mean()), spread=float(output.std(ddof=0)) or 1.0)
+
+    def selection(self) -> Mapping[str, Sequence[str]]:
+        """Return the features left after each step that leaves some out, the first ``measured``; empty without such."""
+        return features_left(self.prepare, self.columns)
 
     def inputs(self, cohort: Cohort) -> pd.DataFrame:
         """Return what the model reads of each patient: features, pooled over lesions, then encoded clinical columns."""

@@ -3,35 +3,25 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Literal, Self, get_args
 
+import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from radnet.cohort import Cohort
 from radnet.data.split import Fold
+from radnet.models.pooling import Aggregate
 from radnet.predictors.base import Frozen, History, Prediction, Predictor
+from radnet.predictors.reading import FittedCutoff, FittedReading, Reading
 
 Place = tuple[int, ...]
 """Where a fit stands: () learns from everybody, (2,) from fold 2, (2, 1) from fold 1 within it."""
-
-
-class FittedCutoff(Protocol):
-    """A cut-off on the score, and the rule that found it."""
-
-    @property
-    def value(self) -> float: ...  # noqa: D102
-    @property
-    def rule(self) -> str: ...  # noqa: D102
 
 
 MakePredictor = Callable[[Place, Path | None], Predictor]
 """Builds an untrained predictor for a place, which keeps its checkpoints in the file it is given."""
 
 MakeFolds = Callable[[Cohort, str], Sequence[Fold]]
-CutoffRule = Callable[[NDArray, NDArray], FittedCutoff]
-"""Fits a cut-off to events and scores, both of shape (n,)."""
-
 Once = Callable[[str, Callable[[Path | None], tuple[Prediction, History]]], tuple[Prediction, History]]
 """Calls what fits and predicts, or returns what the fit of this name gave before it was interrupted."""
 
@@ -50,42 +40,52 @@ def always(name: str, make: Callable[[Path | None], tuple[Prediction, History]])
     return make(None)
 
 
+ReadOn = Literal["out_of_fold", "apparent"]
+"""Whose scores cut-offs and probabilities are learned on."""
+
+
 class NestedPredictor:
     """A predictor and, around it, the folds that judge it, each judged in turn by the folds within.
 
-    ``fit`` first judges: of every fold a model learns from the one side and scores the other. From these out-of-fold
-    scores the cut-off is fitted; then one model learns from everybody. With two levels of folds each fold's own cut-off
-    comes from folds within its training side, so that nothing of a judged patient enters its cut-off: nested
-    validation is this class holding itself.
+    ``fit`` first judges: of every fold a model learns from the one side and scores the other. On these out-of-fold
+    scores the readings (cut-offs, probabilities) are fitted; then one model learns from everybody. With two levels of
+    folds each fold's own readings come from folds within its training side, so that nothing of a judged patient enters
+    his cut-off: nested validation is this class holding itself.
 
     Args:
         make: Builds the predictor for a place.
-        folds: Levels of folds, the outermost first; without any there is no cut-off.
-        rule: Fits the cut-off.
+        folds: Levels of folds, the outermost first; without any there is no out-of-fold score.
+        readings: How the score is read, on the endpoint learned first, then on further ones.
         once: Keeps what a fit gave, so that an interrupted run need not fit again.
         place: Where this one stands.
         progress: Called with folds done, folds in all and the next one's name.
+        read_on: Whose scores the readings are fitted on. ``apparent``, those of the patients learned from, is what many
+            papers did: an overfitted model's cut-off then fits nobody else.
     """
 
     def __init__(
         self,
         make: MakePredictor,
         folds: Sequence[MakeFolds],
-        rule: CutoffRule,
+        readings: Sequence[Reading],
         once: Once = always,
         place: Place = (),
         progress: Callable[[int, int, str], None] | None = None,
+        read_on: ReadOn = "out_of_fold",
     ) -> None:
+        if read_on not in get_args(ReadOn):
+            raise ValueError(f"read_on must be {' or '.join(get_args(ReadOn))}, got {read_on!r}")
         self.make = make
         self.folds = tuple(folds)
-        self.rule = rule
+        self.readings = tuple(readings)
         self.once = once
         self.place = place
         self.progress = progress
+        self.read_on = read_on
         self.model = make(place, None)
         self.endpoint = self.model.endpoint
         self.out_of_fold: list[Judged] = []
-        self.cutoff: FittedCutoff | None = None
+        self.fitted: tuple[FittedReading, ...] = ()
 
     @property
     def frozen(self) -> Frozen:
@@ -93,20 +93,40 @@ class NestedPredictor:
         return self.model.frozen
 
     @property
+    def regions(self) -> tuple[str, ...]:
+        """Regions whose features it reads."""
+        return self.model.regions
+
+    @property
+    def clinical(self) -> tuple[str, ...]:
+        """Columns of clinical.csv that it reads."""
+        return self.model.clinical
+
+    @property
+    def aggregate(self) -> Aggregate:
+        """Rule that pools the lesions of a patient."""
+        return self.model.aggregate
+
+    @property
     def history(self) -> History:
         """Epochs of the model of everybody; empty for a model without epochs."""
         return getattr(self.model, "history", [])
+
+    @property
+    def cutoff(self) -> FittedCutoff | None:
+        """The cut-off on the score for the endpoint learned, if one could be fitted."""
+        return self.fitted[0].cutoff if self.fitted else None
 
     def check(self, cohort: Cohort) -> None:
         """Raise a ValueError if it could not learn from this cohort."""
         self.model.check(cohort)
 
     def fit(self, train: Cohort, valid: Cohort | None = None) -> Self:
-        """Judge, fit the cut-off, learn from everybody; ``valid`` may decide when that last fit stops."""
+        """Judge, fit the readings, learn from everybody; ``valid`` may decide when that last fit stops."""
         return self.judge(train).freeze(train, valid)
 
     def judge(self, train: Cohort) -> Self:
-        """Fill ``out_of_fold``, and fit the cut-off to its scores, averaged over repeats."""
+        """Fill ``out_of_fold``, and fit the readings to its scores, averaged over repeats."""
         if not self.folds:
             return self
         folds = self.folds[0](train, self.endpoint)
@@ -117,31 +137,54 @@ class NestedPredictor:
             self.out_of_fold.append(self._judged(fold, train, (*self.place, done + 1)))
         if self.progress is not None:
             self.progress(len(folds), len(folds), "")
-        scores = pd.concat([one.prediction.patients["score"] for one in self.out_of_fold])
-        scores = scores.groupby(level="patient_id").mean()
-        judged = train.select(scores.index)  # a bootstrap may leave some patients in every sample
-        self.cutoff = self.rule(judged.events(self.endpoint), scores.loc[judged.ids].to_numpy())
+        if self.read_on == "out_of_fold":
+            scores = pd.concat([one.prediction.patients["score"] for one in self.out_of_fold])
+            # a bootstrap may leave some patients in every sample
+            self._read(train, scores.groupby(level="patient_id").mean())
         return self
 
     def freeze(self, train: Cohort, valid: Cohort | None = None, checkpoint: Path | None = None) -> Self:
         """Learn from everybody."""
         self.model = self.make(self.place, checkpoint).fit(train, valid)
+        if not self.fitted:
+            self.fitted = tuple(one.unfitted() for one in self.readings)
+        if self.read_on == "apparent":
+            learned = train.evaluable(self.endpoint)
+            self._read(learned, self.model.predict(learned).patients["score"])
         return self
 
     def predict(self, cohort: Cohort) -> Prediction:
-        """Score every patient with the model of everybody; the prediction carries the cut-off."""
+        """Score every patient with the model of everybody, as read on the endpoint learned and on further ones."""
         prediction = self.model.predict(cohort)
-        return prediction if self.cutoff is None else replace(prediction, cutoff=self.cutoff.value)
+        return as_read(prediction, self.fitted)
+
+    def _read(self, cohort: Cohort, scores: pd.Series) -> None:
+        judged = cohort.select(scores.index)
+        self.fitted = tuple(reading.fit(judged, scores.loc[judged.ids]) for reading in self.readings)
 
     def _judged(self, fold: Fold, train: Cohort, place: Place) -> Judged:
-        within = NestedPredictor(self.make, self.folds[1:], self.rule, self.once, place)
+        within = NestedPredictor(self.make, self.folds[1:], self.readings, self.once, place, read_on=self.read_on)
 
         def fit_and_predict(checkpoint: Path | None) -> tuple[Prediction, History]:
             learned_from = train.select(fold.train)
             within.judge(learned_from).freeze(learned_from, checkpoint=checkpoint)
-            return within.predict(train.select(fold.test)), within.history
+            prediction = within.predict(train.select(fold.test))
+            *_, selected = within.frozen.selection().values() or [()]
+            return replace(prediction, selected=tuple(selected)), within.history
 
         return Judged(fold, *self.once(fit_name(place), fit_and_predict))
+
+
+def as_read(prediction: Prediction, readings: Sequence[FittedReading]) -> Prediction:
+    """Return a prediction as it reads on the first endpoint, and on the others beside it; as it is without any.
+
+    A probability of the model's own is one of the endpoint learned, and is none of another's.
+    """
+    if not readings:
+        return prediction
+    first, *others = readings
+    score_alone = replace(prediction, patients=prediction.patients.assign(probability=np.nan))
+    return replace(first.read(prediction), also={one.endpoint.name: one.read(score_alone) for one in others})
 
 
 def fit_name(place: Place) -> str:

@@ -51,4 +51,5 @@ def prediction_rows(
     lesions = prediction.lesions.reset_index().merge(known.reset_index(), on="patient_id").assign(**common)
     keys = zip(lesions["patient_id"], lesions["lesion_id"], strict=True)
     lesions["site"] = [sites.get(key, "") for key in keys]
-    return patients[list(PREDICTION_COLUMNS)], lesions.reindex(columns=list(LESION_PREDICTION_COLUMNS))
+    by_time = [name for name in patients.columns if name.startswith("probability_")]
+    return patients[[*PREDICTION_COLUMNS, *by_time]], lesions.reindex(columns=list(LESION_PREDICTION_COLUMNS))

@@ -6,16 +6,27 @@ from typing import Any, Self
 from radnet.cohort import Cohort
 from radnet.models.pipeline import ClinicalEncoder, pipeline
 from radnet.models.pooling import Aggregate
-from radnet.predictors.base import Prediction, check_aggregate, refuse_cohort
-from radnet.predictors.frozen import FrozenPipeline, tabular_matrix
+from radnet.predictors.base import (
+    Prediction,
+    check_aggregate,
+    outcome_array,
+    refuse_cohort,
+    repeated_delineations,
+)
+from radnet.predictors.frozen import FrozenPipeline, learns_classes, tabular_matrix
 
 
 class TabularPredictor:
-    """Named scikit-learn steps, the last a classifier; the score is its log odds.
+    """Named scikit-learn steps, the last a classifier or a survival model.
+
+    The score is the log odds of a classifier, or the log hazard ratio of a survival model, whose outcomes are records
+    of ``event`` and ``time``. A step with ``learn`` (``Reproducible``) is first shown the training patients' lesions
+    as every reader and repeat delineated them.
 
     Args:
         endpoint: Endpoint learned.
-        steps: Transformers and a classifier with ``predict_proba``, by name; a step set to null is left out.
+        steps: Transformers, then a classifier with ``predict_proba`` or a model whose ``predict`` is a log hazard, by
+            name; a step set to null is left out.
         clinical: Columns of clinical.csv that enter.
         regions: Regions whose radiomics features enter, pooled over lesions; none for a clinical model.
         aggregate: Rule that pools lesions.
@@ -41,9 +52,14 @@ class TabularPredictor:
         self.aggregate = aggregate
         self.calibrated = calibrated
 
+    @property
+    def reads_repeats(self) -> bool:
+        """Whether a step asks how stable features are between readers and repeats."""
+        return any(hasattr(step, "learn") for step in self.steps.named_steps.values())
+
     def check(self, cohort: Cohort) -> None:
         """Raise a ValueError if it could not learn from this cohort, before any lesion is measured."""
-        refuse_cohort(cohort, self.endpoint, self.clinical)
+        refuse_cohort(cohort, self.endpoint, self.clinical, follow_up=not learns_classes(self.steps))
 
     def fit(self, train: Cohort, valid: Cohort | None = None) -> Self:  # noqa: ARG002 - nothing here stops early
         """Learn from the patients of known outcome."""
@@ -51,7 +67,10 @@ class TabularPredictor:
         train = train.evaluable(self.endpoint)
         encoder = ClinicalEncoder().fit(train.clinical(self.clinical)) if self.clinical else None
         matrix, _ = tabular_matrix(train, self.clinical, encoder, self.regions, self.aggregate)
-        self.steps.fit(matrix, train.events(self.endpoint).astype(int))
+        for step in self.steps.named_steps.values():
+            if hasattr(step, "learn"):
+                step.learn(repeated_delineations(train, self.regions))
+        self.steps.fit(matrix, outcome_array(train, self.endpoint, follow_up=not learns_classes(self.steps)))
         self.frozen = FrozenPipeline(
             steps=self.steps,
             encoder=encoder,

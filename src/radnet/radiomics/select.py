@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.feature_selection import SelectorMixin
+from sklearn.utils import Tags
 
 
 class NearConstant(SelectorMixin, BaseEstimator):
@@ -19,6 +20,11 @@ class NearConstant(SelectorMixin, BaseEstimator):
         values = pd.DataFrame(_values(self, X)).replace([np.inf, -np.inf], np.nan)
         self.keep_ = (values.std(ddof=0) > self.relative * values.abs().max()).to_numpy()
         return self
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     def _get_support_mask(self) -> np.ndarray:
         return self.keep_

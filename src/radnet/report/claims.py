@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from radnet.evaluation.namesakes import judges, own_name
 from radnet.report.look import MEASURE_LABELS, PARTITION_LABELS
 from radnet.report.reading import (
     Evaluation,
@@ -20,6 +21,7 @@ from radnet.report.text import MISSING, Table, decimal, interval_text, p_text, w
 from radnet.tables import is_control
 
 _RIVALS = {"control_volume": "volume alone", "control_clinical": "clinical variables alone"}
+_PERMUTED = {"model": "the model itself", "cox": "Cox model"}
 _SIDE_BY_SIDE = {
     ("apparent", ""): "Apparent (CI)",
     ("out_of_fold", ""): "Out-of-fold (CI)",
@@ -44,13 +46,16 @@ def claims(evaluation: Evaluation, endpoint: str) -> list[Claim]:
     metrics = metrics[metrics["endpoint"] == endpoint]
     models = [model for model in dict.fromkeys(metrics["model"]) if not is_control(model)]
     told = []
+    names = list(dict.fromkeys(metrics["model"]))
     for rival, words in _RIVALS.items():
-        if rival not in set(metrics["model"]):
+        rivals = [name for name in names if own_name(name).removesuffix("_negated") == rival]
+        if not rivals:
             told.append(
                 Claim(f"No control of {words} was run", "whether a simpler model does as well is unknown", None)
             )
             continue
-        told += [_against(evaluation, metrics, model, rival) for model in models]
+        pairs = [(model, name) for model in models for name in rivals if judges(name, model, names)]
+        told += [_against(evaluation, metrics, model, name, words) for model, name in pairs]
     return [*told, *_permutation(evaluation), *_random_signatures(evaluation, metrics, models)]
 
 
@@ -87,8 +92,7 @@ def checked_causes(evaluation: Evaluation) -> list[Claim]:
     return sorted(told, key=lambda claim: [False, None, True].index(claim.holds))
 
 
-def _against(evaluation: Evaluation, metrics: pd.DataFrame, model: str, rival: str) -> Claim:
-    words = _RIVALS[rival]
+def _against(evaluation: Evaluation, metrics: pd.DataFrame, model: str, rival: str, words: str) -> Claim:
     partitions = set(metrics.loc[metrics["model"] == model, "partition"])
     partition = next((one for one in ("held_out", "out_of_fold") if one in partitions), "")
     place = PARTITION_LABELS.get(partition, partition).lower()
@@ -127,7 +131,8 @@ def _permutation(evaluation: Evaluation) -> Iterator[Claim]:
         yield Claim("Outcomes were not permuted", "what the same steps find in noise is unknown", None)
         return
     null, p_value = found.get("null") or [], float(found["p_value"])
-    what = "the model itself" if found.get("model") == "model" else f"{_words(found.get('model')).lower()} model"
+    model = str(found.get("model"))
+    what = _PERMUTED.get(model, f"{_words(model).lower()} model")
     place = PARTITION_LABELS.get(found.get("partition"), str(found.get("partition"))).lower()
     spread = f" reached {decimal(min(null))} to {decimal(max(null))}" if null else ""
     detail = (
@@ -139,16 +144,17 @@ def _permutation(evaluation: Evaluation) -> Iterator[Claim]:
 
 def _random_signatures(evaluation: Evaluation, metrics: pd.DataFrame, models: list[str]) -> Iterator[Claim]:
     found = evaluation.falsification.get("random_signatures") or {}
-    areas = [float(area) for area in found.get("auc") or []]
-    for model in models if areas else []:
+    metric = next((one for one in MEASURE_LABELS if found.get(one)), "")
+    values = [float(value) for value in found.get(metric) or []]
+    for model in models if values else []:
         own = metrics[
-            (metrics["model"] == model) & (metrics["partition"] == "out_of_fold") & (metrics["metric"] == "auc")
+            (metrics["model"] == model) & (metrics["partition"] == "out_of_fold") & (metrics["metric"] == metric)
         ]
         if len(own):
-            reached = sum(area >= own["estimate"].iloc[0] for area in areas)
+            reached = sum(value >= own["estimate"].iloc[0] for value in values)
             what = f"signatures of {found.get('features')} features drawn at random do as well as {model}"
-            detail = f"out of fold, AUC {decimal(own['estimate'].iloc[0])}"
-            yield Claim(f"{reached} of {len(areas)} {what}", detail, 20 * reached < len(areas))
+            detail = f"out of fold, {MEASURE_LABELS[metric]} {decimal(own['estimate'].iloc[0])}"
+            yield Claim(f"{reached} of {len(values)} {what}", detail, 20 * reached < len(values))
 
 
 def _number(row: Any) -> str:

@@ -34,10 +34,11 @@ class Flow:
     note: str = ""
 
 
-_STEPS = {
-    "patients": ("Patients in the cohort", "unknown"),
-    "patients_with_outcome": ("With a known outcome", "measured"),
-    "patients_measured": ("With a measured lesion", ""),
+_STEPS = {  # what each is called, and the word in the reasons of those who do not reach it
+    "patients": ("Patients in the cohort", ""),
+    "patients_with_outcome": ("With a known outcome", "unknown"),
+    "patients_complete": ("With every variable that is asked for", "not known"),
+    "patients_measured": ("With a measured lesion", "measured"),
 }
 
 
@@ -51,8 +52,9 @@ def cohort_flow(evaluation: Evaluation) -> Flow:
     known = [name for name in _STEPS if name in counts]
     steps = []
     for place, name in enumerate(known):
-        after = counts[known[place + 1]] if place + 1 < len(known) else counts[name]
-        word = _STEPS[name][1]
+        following = known[place + 1] if place + 1 < len(known) else name
+        after = counts[following]
+        word = _STEPS[following][1] if following != name else ""
         why = {reason: n for reason, n in reasons.items() if word and word in reason}
         steps.append(
             (Box(_STEPS[name][0], [f"n = {counts[name]}", *_lesions(name, counts)]), _left(why, counts[name] - after))
@@ -78,6 +80,8 @@ def _lesions(name: str, counts: Mapping[str, Any]) -> list[str]:
         return []
     failed = counts.get("lesion_rows_failed", 0)
     told = [f"{counts['lesion_rows']} measurements of lesions" + (f", {failed} failed" if failed else "")]
+    if "target_lesions" in counts:
+        told.append(f"{counts['target_lesions']} of {counts['lesions']} lesions are targets")
     return told + ([f"{counts['features']} features each"] if "features" in counts else [])
 
 

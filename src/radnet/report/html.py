@@ -17,6 +17,7 @@ from radnet.report.checklist.size import sample_size_told
 from radnet.report.claims import checked_causes
 from radnet.report.comparison import comparison_matrices, subgroup_tables
 from radnet.report.drift import drift_tables
+from radnet.report.features import feature_flow, protocol
 from radnet.report.flow import cohort_flow
 from radnet.report.headline import headlines
 from radnet.report.leak import leak_warnings
@@ -26,7 +27,7 @@ from radnet.report.provenance import messages, provenance_tables
 from radnet.report.reading import Evaluation, read_evaluation
 from radnet.report.slider import slider
 from radnet.report.tables_page import downloads, regression_table, table_one
-from radnet.report.truth import truth_table
+from radnet.report.truth import truth_tables
 
 
 def write_report(folder: Path) -> Path:
@@ -64,8 +65,10 @@ def _chapters(evaluation: Evaluation, folder: Path) -> dict[str, Any]:
         "causes": checked_causes(evaluation),
         "controls": evaluation.falsification.get("controls") or [],
         "not_run": evaluation.falsification.get("not_run") or [],
-        "truth": truth_table(evaluation),
+        "truth": truth_tables(evaluation),
+        "protocol": protocol(evaluation),
         "flow": cohort_flow(evaluation),
+        "features": feature_flow(evaluation),
         "table_one": table_one(evaluation),
         "slider": slider(evaluation),
         "performance": performance_tables(evaluation),

@@ -10,7 +10,12 @@ from radnet.report.reading import typed
 
 KIND_LABELS = {"branch": "Branches", "group": "Groups of features", "feature": "Features"}
 MOST_OF_A_KIND = 15
-_METHODS = {"permutation": "AUC lost when permuted", "coefficient_per_sd": "Log odds per SD"}
+_METHODS = {
+    "permutation": "AUC lost when permuted",
+    "permutation_c_index": "C-index lost when permuted",
+    "coefficient_per_sd": "Log odds per SD",
+    "log_hazard_per_sd": "Log hazard per SD",
+}
 
 
 def shown_importance(importance: pd.DataFrame) -> Iterator[tuple[tuple[str, str, str], list[tuple[str, pd.DataFrame]]]]:
@@ -46,7 +51,7 @@ def method_words(importance: pd.DataFrame) -> str:
 def _largest(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
     of_kind = rows[rows["kind"] == kind]
     size = of_kind["importance"]
-    if (of_kind.get("method", pd.Series(dtype=str)) != "permutation").any():  # a coefficient matters whatever its sign
-        size = size.abs()
+    if not of_kind.get("method", pd.Series(dtype=str)).str.startswith("permutation").all():
+        size = size.abs()  # a coefficient matters whatever its sign
     ordered = of_kind.loc[size.sort_values(ascending=False, kind="stable").index]
     return ordered.head(MOST_OF_A_KIND).assign(of_kind=len(of_kind))

@@ -14,7 +14,7 @@ from radnet.report.text import decimal
 
 TOO_GOOD = 0.95
 ERRORS_ABOVE_ORACLE = 2.0
-_ORACLE_ENDPOINT = "response"  # what the simulator plants its signals for
+_ORACLE_ENDPOINTS = {"auc": ("response",), "c_index": ("pfs", "dfs")}  # what the simulator plants its signals for
 _JUDGED_FAIRLY = ("held_out", "out_of_fold")
 
 
@@ -68,8 +68,8 @@ def leak_warnings(evaluation: Evaluation) -> list[LeakWarning]:
 def leaks_in(metrics: pd.DataFrame, about: Mapping[str, Any]) -> list[LeakWarning]:
     """Warn of every held-out or out-of-fold AUC or C-index that is too good.
 
-    Too good is above 0.95, or an AUC that exceeds the highest oracle of a simulated cohort by more than 2 of its
-    standard errors, taken from the width of its interval: no model should know more than what was planted.
+    Too good is above 0.95, or more than 2 standard errors, taken from the width of its interval, above the highest
+    oracle of a simulated cohort: no model should know more than what was planted.
 
     Args:
         metrics: Typed metrics.
@@ -97,16 +97,16 @@ def _too_good(row: Any, truth: Mapping[str, Any], level: float) -> Iterator[str]
     if row.estimate > TOO_GOOD:
         yield f"{decimal(row.estimate)} is above {TOO_GOOD:g}"
         return
-    oracle = _highest_oracle(truth) if row.metric == "auc" and row.endpoint == _ORACLE_ENDPOINT else np.nan
+    oracle = _highest_oracle(truth, row.metric) if row.endpoint in _ORACLE_ENDPOINTS[row.metric] else np.nan
     error = (row.upper - row.lower) / (2 * NormalDist().inv_cdf((1 + level) / 2))
     if row.estimate - oracle > ERRORS_ABOVE_ORACLE * error:
         apart = f"more than {ERRORS_ABOVE_ORACLE:g} standard errors ({decimal(error)})"
         yield f"{decimal(row.estimate)} is {apart} above {decimal(oracle)}, which nothing planted exceeds"
 
 
-def _highest_oracle(truth: Mapping[str, Any]) -> float:
-    known = [one.get("auc") for one in (truth.get("oracle_auc") or {}).values()]
-    return max((float(auc) for auc in known if auc is not None), default=np.nan)
+def _highest_oracle(truth: Mapping[str, Any], measure: str) -> float:
+    known = [one.get(measure) for one in (truth.get(f"oracle_{measure}") or {}).values()]
+    return max((float(value) for value in known if value is not None), default=np.nan)
 
 
 def _words(check: Mapping[str, Any]) -> str:

@@ -28,6 +28,6 @@ def measure(table: pd.DataFrame) -> str:
 
 
 def measure_range(table: pd.DataFrame) -> tuple[float, float]:
-    """Return the ends of the axis of an AUC: from below chance, or below the lowest number, up to 1."""
+    """Return the ends of the axis of an AUC or C-index: from below chance, or below the lowest number, up to 1."""
     least = table[["estimate", "lower", "lowest"]].min().min()
     return max(0.0, min(0.4, least - 0.03)), 1.0

@@ -9,7 +9,10 @@ from radnet.report.text import MISSING, Table, plain
 
 
 def messages(evaluation: Evaluation) -> list[Mapping[str, str]]:
-    """List what the evaluation had to say, failures first, then warnings; a place is endpoint, model, partition."""
+    """List what the evaluation had to say, then what the run had; failures first, then warnings.
+
+    A place is endpoint, model, partition, or the run.
+    """
     told = [
         {
             "severity": str(entry.get("severity") or "info"),
@@ -22,6 +25,7 @@ def messages(evaluation: Evaluation) -> list[Mapping[str, str]]:
         }
         for entry in evaluation.about.get("messages") or []
     ]
+    told += [{"severity": "info", "place": "Run", "message": str(one)} for one in evaluation.run.get("messages") or []]
     order = ["failed", "warning"]
     return sorted(told, key=lambda entry: order.index(entry["severity"]) if entry["severity"] in order else len(order))
 
@@ -32,13 +36,15 @@ def provenance_tables(evaluation: Evaluation) -> list[Table]:
     run = about.get("run") or {}
     tables = []
     if about.get("inputs"):
-        rows = [[plain(entry.get(key)) for key in ("path", "sha256", "rows")] for entry in about["inputs"]]
-        tables.append(Table("Inputs", ["File", "SHA-256", "Rows"], rows))
+        titles = {"path": "File", "sha256": "SHA-256", "rows": "Rows", "protocol": "Protocol"}
+        shown = [key for key in titles if any(key in entry for entry in about["inputs"])]
+        rows = [[plain(entry.get(key)) for key in shown] for entry in about["inputs"]]
+        tables.append(Table("Inputs", [titles[key] for key in shown], rows))
     named = {
         "Evaluation": {"radnet": about.get("radnet"), "created": about.get("created")},
         "Settings": about.get("evaluation"),
-        "Run": {key: value for key, value in run.items() if not isinstance(value, dict)},
-        "Patients and lesions at each step": run.get("counts"),
+        "Run": {key: value for key, value in run.items() if key != "messages" and not isinstance(value, dict)},
+        "Counts at each step": run.get("counts"),
         "Seconds per stage": run.get("seconds"),
         "Versions": run.get("versions"),
         "SHA-256 of the cohort's files": run.get("input_sha256"),

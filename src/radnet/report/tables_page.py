@@ -15,6 +15,7 @@ _TITLES = {
     "optimism": "Optimism-corrected discrimination",
     "learning_curve": "Learning curve",
     "importance": "Importance",
+    "selection": "How often each feature was selected",
     "nomogram": "Points of the nomogram",
     "drift": "Drift of each feature",
     "lesion_weights": "Weights of lesions",

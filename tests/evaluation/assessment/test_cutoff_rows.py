@@ -412,3 +412,18 @@ def test_a_youden_cutoff_at_a_time_that_calls_everybody_does_so_by_gt_too(evalua
 
     assert one(metrics, "cutoff")["estimate"] == pytest.approx(1)
     assert set(metrics.loc[metrics["metric"] == "km_median", "group"].dropna()) == {"high"}
+
+
+def test_a_rule_for_follow_up_leaves_an_endpoint_without_it_its_frozen_cut_offs():
+    rng = np.random.default_rng(4)
+    score = rng.normal(size=40)
+    of_response = table((rng.random(40) < 0.5).astype(int), score).assign(cutoff=0.25)
+    of_pfs = of_response.assign(endpoint="pfs", time=rng.exponential(9, 40) + 0.1, time_unit="months", cutoff=0.5)
+    settings = EvaluationSettings(cutoff="maxstat", allow_refit_cutoff=True)
+
+    found = assess(joined(of_response, of_pfs), settings)
+
+    cutoffs = found.metrics[found.metrics["metric"] == "cutoff"].groupby("endpoint")[["method", "estimate"]].first()
+    assert cutoffs.loc["response"].tolist() == ["fixed", 0.25]
+    assert cutoffs.loc["pfs", "method"] == "maxstat"
+    assert not [one for one in found.messages if one["severity"] == "failed"]

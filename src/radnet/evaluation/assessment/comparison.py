@@ -1,6 +1,6 @@
 """Two models on the same patients: differences of AUC and of concordance, reclassification."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import nan
 
@@ -19,6 +19,7 @@ from radnet.evaluation.discrimination import (
     compare_unpaired,
     delong,
 )
+from radnet.evaluation.namesakes import judges, own_name, stand_together
 from radnet.evaluation.survival.concordance import Concordance, compare_concordance, harrell, uno
 from radnet.tables import is_control
 
@@ -27,10 +28,11 @@ _UNCHANGED, _CHANGED = "control_same_patients", ("control_shuffled_voxels", "con
 
 
 def compare_models(samples: dict[str, Sample], settings: EvaluationSettings) -> None:
-    """Compare every pair of one partition's models, or each with ``settings.versus``.
+    """Compare every pair of one partition's models, or each with ``settings.versus`` and with its controls.
 
     Controls are compared with models and not with each other. Those of changed images judge some of the patients only:
-    they are compared with ``control_same_patients`` alone, which reads the unchanged images of the same.
+    they are compared with ``control_same_patients`` alone, which reads the unchanged images of the same. Controls that
+    are named after their file are compared with the models of that file.
 
     Differences are those of a model minus ``versus``: between frozen models on the patients both judge or, where they
     share none, on those of each; between models of folds within the folds they share.
@@ -41,17 +43,29 @@ def compare_models(samples: dict[str, Sample], settings: EvaluationSettings) -> 
     """
     names = sorted(samples, key=is_control)  # a stable sort: differences are of a model minus its control
     pairs = [
-        (name, versus)
+        (name, other)
         for place, name in enumerate(names)
-        for versus in names[place + 1 :]
-        if (name == _UNCHANGED and versus in _CHANGED if is_control(name) else versus not in (_UNCHANGED, *_CHANGED))
+        for other in names[place + 1 :]
+        if _are_compared(name, other, names)
     ]
-    if settings.versus is not None:
-        pairs = [(name, settings.versus) for name in names if settings.versus in samples and name != settings.versus]
-        for name in names if settings.versus not in samples else []:
-            samples[name].say(f"{settings.versus} has no scores to compare with here")
-    for name, versus in pairs:
-        _compare(samples[name], samples[versus])
+    if (versus := settings.versus) is not None:
+        others = [name for name in names if versus in samples and name != versus]
+        own = [(name, other) for name, other in pairs if is_control(other) and versus not in (name, other)]
+        pairs = [(name, versus) for name in others if not is_control(name) or judges(name, versus, names)] + own
+        for name in names if versus not in samples else []:
+            samples[name].say(f"{versus} has no scores to compare with here")
+    for name, other in pairs:
+        _compare(samples[name], samples[other])
+
+
+def _are_compared(name: str, versus: str, names: Sequence[str]) -> bool:
+    """Whether a pair tells something; names are in order, controls last."""
+    if is_control(name):
+        changed = own_name(name) == _UNCHANGED and own_name(versus) in _CHANGED
+        return changed and stand_together(name, versus)
+    if is_control(versus):
+        return own_name(versus) not in (_UNCHANGED, *_CHANGED) and judges(versus, name, names)
+    return True
 
 
 def _compare(one: Sample, other: Sample) -> None:

@@ -27,7 +27,9 @@ class _Fitted:
     note: str = ""
 
 
-def with_cutoffs(rows: pd.DataFrame, survival: bool, settings: EvaluationSettings, found: Found) -> pd.DataFrame:
+def with_cutoffs(
+    rows: pd.DataFrame, survival: bool, settings: EvaluationSettings, found: Found, mixed: bool = False
+) -> pd.DataFrame:
     """Return one endpoint's rows with the cut-offs they shall be judged by.
 
     A table carries cut-offs without their rule; as the model's own they were ``fixed`` before it saw these patients. A
@@ -41,6 +43,8 @@ def with_cutoffs(rows: pd.DataFrame, survival: bool, settings: EvaluationSetting
         survival: Whether follow-up counts.
         settings: What is asked.
         found: Where messages go.
+        mixed: Whether the table holds endpoints with follow-up and without: a rule for the one kind then leaves the
+            other its frozen cut-offs.
 
     Returns:
         The rows with ``cutoff``, and of each ``cutoff_rule``, ``cutoff_p_value`` (of ``maxstat``, adjusted for the
@@ -49,6 +53,11 @@ def with_cutoffs(rows: pd.DataFrame, survival: bool, settings: EvaluationSetting
     rows = rows.reset_index(drop=True).assign(cutoff_rule="fixed", cutoff_p_value=nan, cutoff_horizon=nan)
     rule = settings.cutoff
     if rule == "frozen":
+        return rows
+    if mixed and rule in (_BY_CLASS if survival else _BY_FOLLOW_UP):
+        kind = "without" if survival else "with"
+        endpoint = About(str(rows["endpoint"].iloc[0]), "", "")
+        found.say(endpoint, f"cutoff={rule} is for endpoints {kind} follow-up: this one keeps its frozen cut-offs")
         return rows
     rows["cutoff"], rows["cutoff_rule"] = nan, rule
     if settings.cutoff_value is not None:

@@ -23,13 +23,15 @@ class EvaluationSettings:
         bootstrap: Bootstrap resamples of patients.
         seed: Seed of the bootstrap; every model meets the same draws.
         level: Coverage of every interval.
-        versus: Model the others are compared with; None compares every pair.
+        versus: Model the others are compared with, each also with its controls; None compares every pair. On an
+            endpoint where its score counts the other way it is ``<versus>_negated``.
         thresholds: Threshold probabilities of net benefit and clinical impact, each from 0 to below 1; in any order.
         decision_rule: Whether a score or a probability equal to its threshold is positive: ``ge`` or ``gt``.
         horizons: Times, in the endpoint's unit, at which survival is judged, in any order; None takes those of the
             table's ``probability_<t>`` columns.
         nri_cuts: Probabilities that part the risk groups of the categorical NRI; empty leaves it out.
-        subgroups: Columns of the table to judge within; none is judged when empty.
+        subgroups: Columns of the table to judge models, but not controls, within; None leaves it to the run that the
+            table is of, and judges within none where none is known.
         cutoff: ``frozen`` judges by the cut-offs in the table; another rule fits a new one on the scores that the
             model did not learn from in training (out of fold).
         min_specificity: What ``max_sensitivity`` must keep.
@@ -47,7 +49,7 @@ class EvaluationSettings:
     decision_rule: Literal["ge", "gt"] = "ge"
     horizons: Sequence[float] | None = None
     nri_cuts: Sequence[float] = ()
-    subgroups: Sequence[str] = ()
+    subgroups: Sequence[str] | None = None
     cutoff: str = "frozen"
     min_specificity: float = 0.5
     cutoff_value: float | None = None

@@ -27,7 +27,7 @@ def with_levels(rows: pd.DataFrame, settings: EvaluationSettings, found: Found) 
     A level has one name however the table was stored: 1 where a .csv says 1 or 1.0 and a .parquet the number. Patients
     without a value are of the level ``missing``. Columns that cannot be judged by are told and left out.
     """
-    for column in settings.subgroups:
+    for column in settings.subgroups or ():
         about = About(str(rows["endpoint"].iloc[0]), "", "")
         with found.telling(about, "failed", f"subgroups: {column} "):
             if column in PREDICTION_COLUMNS and column != "centre":
@@ -75,7 +75,7 @@ def judge_subgroups(sample: Sample) -> None:
     The levels of a column hold every patient once, those without a value as ``missing``, so that counts at the one
     cut-off add up to those of all patients.
     """
-    for column in [name for name in sample.settings.subgroups if _LEVEL_OF + name in sample.rows]:
+    for column in [name for name in sample.settings.subgroups or () if _LEVEL_OF + name in sample.rows]:
         level = sample.rows[_LEVEL_OF + column]
         if (level == MISSING).all():
             sample.say(f"no patient has a value of {column}: its subgroups are not judged")

@@ -166,7 +166,7 @@ def concordance_within_folds(
     scores = np.asarray(score, dtype=float)
 
     def in_fold(rows: NDArray[np.intp]) -> Weighted | None:
-        statistic = _weighted_concordance(times[rows], happened[rows], scores[rows])
+        statistic = weighted_concordance(times[rows], happened[rows], scores[rows])
         return None if np.isnan(statistic(np.ones((1, rows.size)))[0]) else statistic
 
     everyone = np.zeros(times.size, dtype=int)
@@ -237,7 +237,8 @@ def _blocks(cases: NDArray[np.intp], patients: int) -> list[NDArray[np.intp]]:
     return [cases[start : start + width] for start in range(0, cases.size, width)]
 
 
-def _weighted_concordance(time: Floats, event: NDArray[np.bool_], score: Floats) -> Weighted:
+def weighted_concordance(time: Floats, event: NDArray[np.bool_], score: Floats) -> Weighted:
+    """Return Harrell's C of resampled patients; NaN where a resample has no pair whose order is known."""
     blocks = _blocks(np.flatnonzero(event), time.size)
 
     def c_index(weight: Floats) -> Floats:

@@ -1,10 +1,16 @@
 import numpy as np
 import pytest
+from lifelines.utils import concordance_index
 from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from radnet.evaluation.auc_optimism import AucOptimism, auc_optimism
+from radnet.evaluation.discrimination_optimism import Optimism, discrimination_optimism
+from radnet.evaluation.outcomes import Outcomes
+
+
+def binary(event):
+    return Outcomes(np.asarray(event, dtype=bool), np.full(len(event), np.nan))
 
 
 def logistic(columns, event, rows):
@@ -28,7 +34,7 @@ def test_the_auc_corrected_by_the_bootstrap_equals_rms_validate(case):
     event, rows = np.array(data["poor"]), np.array(case["inputs"]["resample_indices_1based"]) - 1
     dxy = dict(zip(theirs["rownames"], theirs["rows"], strict=True))["Dxy"]
 
-    ours = auc_optimism(event, *refitted(columns, event, rows), counts(rows, event.size))
+    ours = discrimination_optimism(binary(event), *refitted(columns, event, rows), counts(rows, event.size))
 
     values = [ours.apparent, ours.training.mean(), ours.everyone.mean(), ours.harrell]
     # rms 6.5 bins probabilities before it ranks them
@@ -51,14 +57,14 @@ def test_the_632plus_rule_agrees_with_its_definition_patient_by_patient(seed):
     overfitting = (apparent - outside) / (apparent - 0.5) if apparent > outside else 0.0
     weight = 0.632 / (1 - 0.368 * overfitting)
 
-    ours = auc_optimism(event, own, scores, counts(rows, n))
+    ours = discrimination_optimism(binary(event), own, scores, counts(rows, n))
 
     assert ours.rule_632plus == pytest.approx((1 - weight) * apparent + weight * outside, abs=1e-12)
     assert ours.relative_overfitting == pytest.approx(overfitting, abs=1e-12)
 
 
 def made(apparent, training, everyone, out_of_bag):
-    return AucOptimism(apparent, *(np.asarray(one, dtype=float) for one in (training, everyone, out_of_bag)))
+    return Optimism(apparent, *(np.asarray(one, dtype=float) for one in (training, everyone, out_of_bag)))
 
 
 def test_a_model_that_learns_its_patients_by_heart_and_nothing_else_is_worth_a_coin():
@@ -93,10 +99,40 @@ def test_there_is_no_interval_where_it_would_mislead(training, why):
 
 
 def test_a_sample_of_one_class_is_refused():
-    with pytest.raises(ValueError, match="a bootstrap sample needs both classes"):
-        auc_optimism([0, 0, 1], [1, 2, 3], [[1, 2, 3]], [[2, 1, 0]])
+    with pytest.raises(ValueError, match="a bootstrap sample needs patients with and without the event to learn from"):
+        discrimination_optimism(binary([0, 0, 1]), [1, 2, 3], [[1, 2, 3]], [[2, 1, 0]])
 
 
 def test_scores_and_draws_of_other_patients_are_refused():
     with pytest.raises(ValueError, match="of 3 patients differ in shape"):
-        auc_optimism([0, 0, 1], [1, 2, 3], [[1, 2]], [[2, 1]])
+        discrimination_optimism(binary([0, 0, 1]), [1, 2, 3], [[1, 2]], [[2, 1]])
+
+
+def test_a_c_index_is_corrected_as_a_loop_over_rows_with_lifelines_concordance_says():
+    rng = np.random.default_rng(4)
+    n, resamples = 70, 8
+    score = rng.normal(size=n)
+    time, event = np.ceil(rng.exponential(20 * np.exp(-score / 2))), rng.random(n) < 0.6
+    rows, scores = rng.integers(n, size=(resamples, n)), score + rng.normal(size=(resamples, n))
+
+    def c_index(who, of):
+        return concordance_index(time[who], -of[who], event[who])
+
+    whole = np.arange(n)
+    left_out = [np.setdiff1d(whole, drawn) for drawn in rows]
+    values = [[c_index(drawn, one), c_index(whole, one)] for drawn, one in zip(rows, scores, strict=True)]
+    training, everyone = np.transpose(values)
+
+    ours = discrimination_optimism(Outcomes(event, time), score, scores, counts(rows, n))
+
+    np.testing.assert_allclose(ours.training, training, atol=1e-12)
+    outside = [c_index(who, one) for who, one in zip(left_out, scores, strict=True)]
+    np.testing.assert_allclose(ours.out_of_bag, outside, atol=1e-12)
+    assert ours.harrell == pytest.approx(c_index(whole, score) - np.mean(training - everyone), abs=1e-12)
+
+
+def test_a_sample_in_which_the_order_of_nobody_is_known_is_refused():
+    outcomes = Outcomes(np.array([True, False, False]), np.array([5.0, 9.0, 2.0]))
+
+    with pytest.raises(ValueError, match="needs a pair of patients whose order is known to learn from"):
+        discrimination_optimism(outcomes, [3, 2, 1], [[3, 2, 1]], [[2, 0, 1]])

@@ -1,0 +1,92 @@
+"""Every experiment on its simulated cohort, as it should be and as published: one table.
+
+usage: python benchmarks/experiments.py [--experiments zhao_mlp wang_score …] [--protocols strict as_published]
+                                        [--work FOLDER] [--out FILE.csv]
+
+Zhao's on the preset `paper` with the effect of its validation AUC (signal 1.9922: image oracle 0.920), Wang's on the
+preset `wang`. Each run is `train.py` and `evaluate.py` as a user types them, without controls and resampling
+(falsification=false optimism=none), whose time says nothing of the model. Per run: patients learned from and their
+events, patients held out and theirs, held-out discrimination with its interval beside the out-of-fold and the apparent
+one, the oracle (what no model can exceed but by chance) and the reader (who measures what was planted), the value
+printed in the paper, seconds.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+
+ZHAO = ["preset=paper", "data.knobs.signal=1.9922"]
+# experiment: cohort, oracle of truth.json, held-out value as published
+EXPERIMENTS = {
+    "zhao_clinical": (ZHAO, "clinical", ".634 (.495-.772), Table 2"),
+    "zhao_mlp": (ZHAO, "image", ".920 (.824-1), Table 2"),
+    "zhao_combined": (ZHAO, "combined", ".961 (.885-1), Table 2"),
+    "zhao_stacking": (ZHAO, "combined", ".961 (.885-1), Table 2"),
+    "zhao_pdl1": (ZHAO, None, ".839 (.512-1), Table S3"),
+    "zhao_pdl1_ge10": (ZHAO, None, ".661 (.346-.976), Table S3"),
+    "zhao_clinical_pdl1": (ZHAO, "clinical", "no significant gain"),
+    "wang_score": ([], "image", ".614 (.522-.706)"),
+    "wang_nomogram": ([], "image", ".612 (.528-.696)"),
+    "wang_tnm": ([], None, ".516 (.426-.606)"),
+    "wang_clinical": ([], None, "not printed"),
+}
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--experiments", nargs="+", default=list(EXPERIMENTS), choices=list(EXPERIMENTS))
+parser.add_argument("--protocols", nargs="+", default=["strict", "as_published"])
+parser.add_argument("--work", type=Path, default=Path(".cache/experiments"))
+parser.add_argument("--out", type=Path, default=Path("benchmarks/results/experiments.csv"))
+options = parser.parse_args()
+
+
+def python(script: str, *words: str) -> float:
+    start = time.perf_counter()
+    subprocess.run([sys.executable, script, *words], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def discrimination(metrics: pd.DataFrame, endpoint: str, model: str, partition: str) -> pd.Series:
+    wanted = {"endpoint": endpoint, "model": model, "partition": partition, "level": "patient"}
+    wanted |= dict.fromkeys(("centre", "subgroup", "versus"), "")
+    rows = metrics[(metrics[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+    methods = {"auc": ("delong", "bootstrap"), "c_index": ("harrell",)}
+    return rows[[row.method in methods.get(row.metric, ()) for row in rows.itertuples()]].iloc[0]
+
+
+rows = []
+for name in options.experiments:
+    cohort, oracle, published = EXPERIMENTS[name]
+    for protocol in options.protocols:
+        run = options.work / f"{name}-{protocol}"
+        quick = ["falsification=false", "optimism=none", f"output={run}", "overwrite=true"]
+        seconds = python("train.py", f"experiment={name}", f"protocol={protocol}", *cohort, *quick)
+        seconds += python("evaluate.py", f"run={run}")
+        metrics = pd.read_csv(run / "evaluation" / "metrics.csv", keep_default_na=False)
+        about = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        truth = json.loads((run / "evaluation" / "evaluation.json").read_text(encoding="utf-8"))["truth"]
+        model, counts = about["experiment"], about["counts"]
+        endpoint = "dfs" if name.startswith("wang") else "response"
+        row = {"experiment": name, "protocol": protocol}
+        for part, column in (("development", "n_train"), ("held_out", "n_held_out")):
+            row |= {column: counts[part]["patients"], f"{column}_event": counts[part]["events"]}
+        for partition in ("held_out", "out_of_fold", "apparent"):
+            found = discrimination(metrics, endpoint, model, partition)
+            row |= {"metric": found["metric"], partition: float(found["estimate"])}
+            if partition == "held_out":
+                row |= {"lower": found["lower"], "upper": found["upper"]}
+        planted = truth.get(f"oracle_{row['metric']}") or {}
+        reader = truth.get(f"reader_{row['metric']}") or {}
+        row["oracle"] = planted[oracle][row["metric"]] if oracle else 0.5 if endpoint == "dfs" else None
+        row |= {"reader": reader.get(row["metric"]), "published": published, "seconds": round(seconds, 1)}
+        rows.append(row)
+        print(row, flush=True)
+
+table = pd.DataFrame(rows)
+options.out.parent.mkdir(parents=True, exist_ok=True)
+table.to_csv(options.out, index=False, float_format="%.4f")
+print(table.to_string(index=False, float_format="{:.3f}".format))

@@ -1,0 +1,167 @@
+"""How a score is read on an endpoint: its sign, the cut-off frozen on it, and the probabilities it stands for."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import pandas as pd
+
+from radnet.cohort import Cohort, Endpoint
+from radnet.models.calibration import Calibration, calibrate, calibration_from
+from radnet.predictors.base import Prediction, no_lesions
+
+
+class FittedCutoff(Protocol):
+    """A cut-off on the score, and the rule that found it."""
+
+    @property
+    def value(self) -> float: ...  # noqa: D102
+    @property
+    def rule(self) -> str: ...  # noqa: D102
+
+
+CutoffRule = Callable[..., FittedCutoff]
+"""Fits a cut-off to events and scores of shape (n,), and to follow-up where the endpoint has one."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a model's score shall be read on an endpoint.
+
+    Attributes:
+        endpoint: The endpoint learned, or another that the score is read on too.
+        rule: Fits the cut-off; called with event and score, and with time where the endpoint has follow-up.
+        risk: ``negate`` where the score counts the other way: one of response promises less progression.
+        horizons: Times, in the endpoint's unit, at which a probability is foretold beside that of its own horizon.
+        calibrated: Whether scores become probabilities, learned on the same scores as the cut-off.
+    """
+
+    endpoint: Endpoint
+    rule: CutoffRule
+    risk: Literal["keep", "negate"] = "keep"
+    horizons: Sequence[float] = ()
+    calibrated: bool = True
+
+    def __post_init__(self) -> None:
+        if self.risk not in ("keep", "negate"):
+            raise ValueError(f"risk must be keep or negate, got {self.risk!r}")
+        name = getattr(self.rule, "func", self.rule).__name__
+        if lacking := [key for key, value in getattr(self.rule, "keywords", {}).items() if value is None]:
+            cures = {"at": "endpoint.horizon=…", "value": "cutoff.value=…"}
+            raise ValueError(f"cutoff {name} needs {', '.join(cures.get(key, key) for key in lacking)}")
+        time = inspect.signature(self.rule).parameters.get("time")
+        if self.endpoint.time is None and time is not None and time.default is time.empty:
+            raise ValueError(
+                f"cutoff {name} needs follow-up, and endpoint {self.endpoint.name} has none: choose cutoff=youden, "
+                "max_sensitivity, closest_topleft or median"
+            )
+        if self.endpoint.time is not None and time is None:
+            raise ValueError(
+                f"cutoff {name} ignores how long patients were followed, and endpoint {self.endpoint.name} has "
+                "follow-up: choose cutoff=median, maxstat or time_youden"
+            )
+        if self.endpoint.time is None and self.horizons:
+            raise ValueError(f"horizons are times, and endpoint {self.endpoint.name} has no follow-up")
+
+    def unfitted(self) -> "FittedReading":
+        """Return the reading without cut-off and probabilities, where there are no scores to learn them from."""
+        return FittedReading(self.endpoint, None, None, self.risk == "negate", tuple(self.horizons))
+
+    def fit(self, cohort: Cohort, score: pd.Series) -> "FittedReading":
+        """Learn the cut-off and the probabilities from scores of patients, by patient_id.
+
+        What these scores do not allow is left out, and ``notes`` of what comes back says why: a cut-off needs two
+        distinct scores, and a model that selects nothing gives everybody the same.
+        """
+        name = self.endpoint.name
+        known = cohort.select(score.index).evaluable(name)
+        negate = self.risk == "negate"
+        if not len(known):
+            nothing = f"{name}: neither cut-off nor probability: of none of {len(score)} patients the outcome is known"
+            return FittedReading(self.endpoint, None, None, negate, tuple(self.horizons), (nothing,))
+        event, time = known.events(name), known.times(name)
+        values = (-score if negate else score).loc[known.ids].to_numpy(dtype=float)
+        follow_up = () if self.endpoint.time is None else (time,)
+        cutoff: FittedCutoff | None = None
+        calibration: Calibration | None = None
+        notes: list[str] = []
+        try:
+            cutoff = self.rule(event, values, *follow_up)
+        except ValueError as error:
+            notes.append(f"{name}: no cut-off: {error}")
+        if self.calibrated:
+            try:
+                calibration = calibrate(event, values, *follow_up)
+            except ValueError as error:
+                notes.append(f"{name}: no probability: {error}")
+        return FittedReading(self.endpoint, cutoff, calibration, negate, tuple(self.horizons), tuple(notes))
+
+
+@dataclass(frozen=True)
+class FittedReading:
+    """How a model's score is read on an endpoint.
+
+    Attributes:
+        endpoint: What is read from it.
+        cutoff: Frozen, on the score as it is read; None where none could be fitted.
+        calibration: Makes probabilities of scores, or None.
+        negate: Whether the score counts the other way.
+        horizons: Times at which a probability is foretold beside that of the endpoint's own horizon.
+        notes: What could not be learned, and why.
+    """
+
+    endpoint: Endpoint
+    cutoff: FittedCutoff | None
+    calibration: Calibration | None
+    negate: bool = False
+    horizons: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def read(self, prediction: Prediction) -> Prediction:
+        """Return a prediction as it reads on this endpoint; probabilities of the model's own are kept.
+
+        Lesions belong to the endpoint learned: a score that counts the other way has none.
+        """
+        patients = prediction.patients
+        if self.negate:
+            patients = pd.DataFrame({"score": -patients["score"], "probability": np.nan}, index=patients.index)
+        if self.calibration is not None and patients["probability"].isna().all():
+            score = patients["score"].to_numpy(dtype=float)
+            at = self.endpoint.horizon
+            if self.endpoint.time is None or at is not None:
+                patients = patients.assign(probability=self.calibration.probability(score, at))
+            further = {f"probability_{time:g}": self.calibration.probability(score, time) for time in self.horizons}
+            patients = patients.assign(**further)
+        lesions = no_lesions() if self.negate else prediction.lesions
+        return replace(
+            prediction, patients=patients, lesions=lesions, cutoff=None if self.cutoff is None else self.cutoff.value
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what ``reading_from`` makes a reading of again; numbers and text only."""
+        cutoff = None if self.cutoff is None else {"value": self.cutoff.value, "rule": self.cutoff.rule}
+        return {
+            "endpoint": asdict(self.endpoint),
+            "negate": self.negate,
+            "horizons": list(self.horizons),
+            "cutoff": cutoff,
+            "calibration": None if self.calibration is None else self.calibration.as_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class _KeptCutoff:
+    value: float
+    rule: str
+
+
+def reading_from(kept: Mapping[str, Any]) -> FittedReading:
+    """Return the reading that ``as_dict`` wrote down."""
+    found = kept["cutoff"]
+    cutoff = None if found is None else _KeptCutoff(float(found["value"]), str(found["rule"]))
+    calibration = None if kept["calibration"] is None else calibration_from(kept["calibration"])
+    return FittedReading(
+        Endpoint(**kept["endpoint"]), cutoff, calibration, bool(kept["negate"]), tuple(kept["horizons"])
+    )

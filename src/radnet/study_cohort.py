@@ -1,0 +1,159 @@
+"""The patients of a run: outcomes known, lesions measured, targets chosen; who is left out, and why."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import DictConfig
+
+from radnet.cohort import Cohort
+from radnet.config import build
+from radnet.console import console, progress
+from radnet.data.groups import complete_cases
+from radnet.data.targets import select_targets
+from radnet.predictors.base import (
+    Predictor,
+    lesion_features,
+    measured_lesions,
+    outcome_array,
+    repeated_delineations,
+)
+from radnet.radiomics.extract import extract_cohort
+from radnet.radiomics.robustness import perturbed_features, with_perturbed
+from radnet.run_record import RunRecord
+from radnet.tables import write_table
+
+
+def with_outcome(cohort: Cohort, endpoint: str, column: str, config: DictConfig, record: RunRecord) -> Cohort:
+    """Return the patients whose outcome is known, and the clinical columns that nobody may lack.
+
+    Raises:
+        ValueError: If nobody is left.
+    """
+    known = cohort.evaluable(endpoint)
+    record.counts["patients"] = len(cohort)
+    record.counts["patients_with_outcome"] = len(known)
+    unknown = sorted(set(cohort.ids) - set(known.ids))
+    record.excluded |= dict.fromkeys(unknown, f"outcome {endpoint} unknown")
+    if not len(known):
+        raise ValueError(f"no patient has a known outcome for endpoint {endpoint} (column {column})")
+    if unknown:
+        console.print(f"{len(unknown)} of {len(cohort)} patients have no known {endpoint} and are left out")
+    if not config.complete_cases:
+        return known
+    complete, reasons = complete_cases(known, list(config.complete_cases))
+    record.counts["patients_complete"] = len(complete)
+    record.excluded |= reasons
+    if not len(complete):
+        raise ValueError(f"no patient has {', '.join(config.complete_cases)}: the columns are empty")
+    if reasons:
+        record.say(f"{len(reasons)} of {len(known)} patients lack {', '.join(config.complete_cases)} and are left out")
+    return complete
+
+
+def with_features(
+    cohort: Cohort, untrained: Predictor, config: DictConfig, record: RunRecord, folder: Path
+) -> tuple[Cohort, Mapping[str, Any]]:
+    """Measure lesions where the model reads features, choose targets, leave out patients without a measured lesion.
+
+    Args:
+        cohort: Patients of known outcome.
+        untrained: The model; nothing is measured for one that reads no region.
+        config: Of the run.
+        record: Grows by counts, exclusions and messages.
+        folder: Of the run; ``tables/targets.csv`` goes there.
+
+    Returns:
+        The cohort, and what a new cohort must go through before the model sees it.
+    """
+    regions = untrained.regions
+    if not regions:
+        return cohort, {}
+    repeats = bool(config.before_split) or getattr(untrained, "reads_repeats", False)
+    if cohort.features is None:
+        cohort = _measured(cohort, repeats, config)
+    assert cohort.features is not None
+    primary = cohort.features.rows.drop_duplicates(["patient_id", "lesion_id", "region", "channel"])
+    failed = primary[primary["status"] != "ok"]
+    record.counts["lesion_rows"] = len(primary)
+    record.counts["lesion_rows_failed"] = len(failed)
+    record.counts["features"] = len(cohort.features.names)
+    if len(cohort.features.rows) > len(primary):
+        record.counts["further_delineations"] = len(cohort.features.rows) - len(primary)
+    for row in failed.itertuples():
+        console.print(f"patient {row.patient_id}, lesion {row.lesion_id}: not measured: {row.status}", markup=False)
+    before: dict[str, Any] = {}
+    if config.targets:
+        rule = build(config.targets)
+        cohort, table = select_targets(cohort, rule)
+        write_table(table, folder / "tables" / "targets.csv")
+        record.counts["lesions"] = len(table)
+        record.counts["target_lesions"] = int(table["target"].sum())
+        if record.counts["target_lesions"] < len(table):
+            record.say(f"{record.counts['target_lesions']} of {len(table)} lesions are targets: tables/targets.csv")
+        before["targets"] = {**asdict(rule), "first": list(rule.first)}
+    if config.before_split:
+        kept = _selected_by_everybody(cohort, untrained, config, record)
+        assert cohort.features is not None
+        cohort = cohort.with_features(cohort.features.only(kept))
+        before["features"] = kept
+    return _with_a_measured_lesion(cohort, regions, record), before
+
+
+def _measured(cohort: Cohort, repeats: bool, config: DictConfig) -> Cohort:
+    settings = build(config.radiomics)
+    how = {"engine": config.engine, "workers": config.workers or os.cpu_count() or 1}
+    how["cache"] = Path(config.cache) / "features"
+    first = cohort.first_delineations()
+    several = repeats and cohort.patients != first.patients
+    if repeats and not several and not config.robustness:
+        raise ValueError(
+            "the model asks how stable features are, and no lesion is delineated twice: give lesions.csv rows of a "
+            "second reader or repeat, or robustness=perturbations to have some lesions measured perturbed"
+        )
+    with progress("Measuring lesions") as show:
+        features = extract_cohort(cohort if several else first, settings, progress=show, **how)
+    if repeats and config.robustness:
+        with progress("Measuring perturbed lesions") as show:
+            perturbed = perturbed_features(
+                first, build(config.robustness), settings, seed=config.seed, progress=show, **how
+            )
+        features = with_perturbed(features, perturbed)
+    return cohort.with_features(features)
+
+
+def _selected_by_everybody(cohort: Cohort, untrained: Predictor, config: DictConfig, record: RunRecord) -> list[str]:
+    """Select features from all patients, those judged among them, as some papers did before they split."""
+    assert cohort.features is not None
+    if list(untrained.regions) != ["lesion"] or len(cohort.features.channels) > 1:
+        raise ValueError("before_split selects features of the lesion in one channel; this model reads more")
+    selector = build(config.before_split)
+    if hasattr(selector, "learn"):
+        selector.learn(repeated_delineations(cohort, untrained.regions))
+    known = cohort.select(measured_lesions(cohort, untrained.regions).index.get_level_values("patient_id"))
+    matrix = lesion_features(known, untrained.regions, untrained.aggregate).patients
+    matrix = matrix.fillna(matrix.median())
+    follow_up = bool(np.isfinite(known.times(untrained.endpoint)).any())
+    selector.fit(matrix, outcome_array(known, untrained.endpoint, follow_up))
+    kept = [str(name) for name in matrix.columns[selector.get_support()]]
+    record.counts["features_before_split"] = len(kept)
+    record.say(
+        f"{len(kept)} of {matrix.shape[1]} features were selected before the split, from all patients: "
+        "those judged had a say in it"
+    )
+    return kept
+
+
+def _with_a_measured_lesion(cohort: Cohort, regions: Sequence[str], record: RunRecord) -> Cohort:
+    measured = set(measured_lesions(cohort, regions).index.get_level_values("patient_id"))
+    without = [patient for patient in cohort.ids if patient not in measured]
+    record.excluded |= dict.fromkeys(without, "no measured lesion")
+    record.counts["patients_measured"] = len(measured)
+    if without:
+        console.print(f"{len(without)} patients have no measured lesion and are left out: {', '.join(without[:5])}")
+    if not measured:
+        raise ValueError("no lesion of the cohort could be measured; the reasons stand above")
+    return cohort.select(measured)
