@@ -35,7 +35,7 @@ from radnet.predictors.reading import Reading
 from radnet.predictors.rows import prediction_rows
 from radnet.run_folder import RunFolder, new_folder
 from radnet.run_record import RunRecord, git_commit, versions
-from radnet.study_cohort import with_features, with_outcome
+from radnet.study_cohort import with_complete_cases, with_features, with_outcome
 from radnet.tables import read_table, write_table
 
 _LOG_COLUMNS = ["fold", "repeat", "epoch", "train_loss", "valid_loss", "valid_auroc"]
@@ -66,7 +66,9 @@ def run_experiment(config: DictConfig) -> Path:
         readings = _readings(config, root, record)
         endpoint = readings[0].endpoint
         cohort = read_manifest(root, [one.endpoint for one in readings])
-        cohort = with_outcome(cohort, endpoint.name, endpoint.event, config, record)
+        cohort = with_outcome(cohort, endpoint.name, endpoint.event, record)
+        held_out = set(build(config.split.held_out)(cohort, endpoint.name))  # drawn before anybody is left out
+        cohort = with_complete_cases(cohort, list(config.complete_cases), record)
         untrained = _predictor(config, (), None, folder)
         untrained.check(cohort)
         groups = _groups(cohort, config, record)
@@ -76,9 +78,8 @@ def run_experiment(config: DictConfig) -> Path:
         cohort, before = with_features(cohort, untrained, config, record, folder)
         run.agree("features", {"sha256": _features_hash(cohort)})
     with record.stage("split"):
-        held_out = build(config.split.held_out)(cohort, endpoint.name)
-        development = cohort.where(lambda patient: patient.id not in set(held_out))
-        judged = cohort.select(held_out)
+        development = cohort.where(lambda patient: patient.id not in held_out)
+        judged = cohort.where(lambda patient: patient.id in held_out)
         _say_split(development, judged, endpoint.name, record)
     tables = _Tables(readings, config.name, groups)
     with progress("Fitting folds") as show:
@@ -93,7 +94,7 @@ def run_experiment(config: DictConfig) -> Path:
     with record.stage("model"), threadpool_limits(1):
         model.freeze(development, checkpoint=run.checkpoint(fit_name(())))
         tables.add(development, model.predict(development), "apparent")
-        if len(held_out):
+        if len(judged):
             tables.add(judged, model.predict(judged), "held_out")
         tables.log(model.history, "", "")
         for note in (note for one in model.fitted for note in one.notes):

@@ -27,8 +27,8 @@ from radnet.run_record import RunRecord
 from radnet.tables import write_table
 
 
-def with_outcome(cohort: Cohort, endpoint: str, column: str, config: DictConfig, record: RunRecord) -> Cohort:
-    """Return the patients whose outcome is known, and the clinical columns that nobody may lack.
+def with_outcome(cohort: Cohort, endpoint: str, column: str, record: RunRecord) -> Cohort:
+    """Return the patients whose outcome is known.
 
     Raises:
         ValueError: If nobody is left.
@@ -42,15 +42,24 @@ def with_outcome(cohort: Cohort, endpoint: str, column: str, config: DictConfig,
         raise ValueError(f"no patient has a known outcome for endpoint {endpoint} (column {column})")
     if unknown:
         console.print(f"{len(unknown)} of {len(cohort)} patients have no known {endpoint} and are left out")
-    if not config.complete_cases:
-        return known
-    complete, reasons = complete_cases(known, list(config.complete_cases))
+    return known
+
+
+def with_complete_cases(cohort: Cohort, columns: Sequence[str], record: RunRecord) -> Cohort:
+    """Return the patients of whom every one of some clinical columns is known.
+
+    Raises:
+        ValueError: If nobody is left.
+    """
+    if not columns:
+        return cohort
+    complete, reasons = complete_cases(cohort, columns)
     record.counts["patients_complete"] = len(complete)
     record.excluded |= reasons
     if not len(complete):
-        raise ValueError(f"no patient has {', '.join(config.complete_cases)}: the columns are empty")
+        raise ValueError(f"no patient has {', '.join(columns)}: the columns are empty")
     if reasons:
-        record.say(f"{len(reasons)} of {len(known)} patients lack {', '.join(config.complete_cases)} and are left out")
+        record.say(f"{len(reasons)} of {len(cohort)} patients lack {', '.join(columns)} and are left out")
     return complete
 
 
