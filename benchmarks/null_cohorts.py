@@ -7,7 +7,7 @@ the strict protocol on each. Held-out discrimination must be 0.5 on average, wit
 the spread between cohorts), and its 95 % interval must hold 0.5 in at least 16 of 20: fewer happen to an honest one
 in 0.3 % of such series. Two folds only, and none within them: they fit the cut-off, which discrimination does not see.
 Zhao's cohorts have 100 patients of the preset `small`, or 400 of `paper` where no image is read (the combined positive
-score is known of half of them, and DeLong's interval needs ten with the event); Wang's 369 of the preset `wang`.
+score is known of half of them, and DeLong's interval needs ten with the event); Wang's 185, half as many as the study, of the preset `wang`.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from radnet.judgement import judge
 
 IMAGES = ["preset=small", "data.knobs.n=100", "data.knobs.exact_counts=false"]
 TABLES = ["preset=paper", "data.knobs.n=400", "data.knobs.images=false"]
+WANG = ["data.knobs.n=185"]
 COHORTS = {
     "zhao_clinical": TABLES,
     "zhao_mlp": IMAGES,
@@ -30,10 +31,10 @@ COHORTS = {
     "zhao_pdl1": TABLES,
     "zhao_pdl1_ge10": TABLES,
     "zhao_clinical_pdl1": TABLES,
-    "wang_score": [],
-    "wang_nomogram": [],
-    "wang_tnm": [],
-    "wang_clinical": [],
+    "wang_score": WANG,
+    "wang_nomogram": WANG,
+    "wang_tnm": WANG,
+    "wang_clinical": WANG,
 }
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
