@@ -7,7 +7,7 @@ the strict protocol on each. Held-out discrimination must be 0.5 on average, wit
 the spread between cohorts), and its 95 % interval must hold 0.5 in at least 16 of 20: fewer happen to an honest one
 in 0.3 % of such series. Two folds only, and none within them: they fit the cut-off, which discrimination does not see.
 Zhao's cohorts have 100 patients of the preset `small`, or 400 of `paper` where no image is read (the combined positive
-score is known of half of them, and DeLong's interval needs ten with the event); Wang's 185, half as many as the study, of the preset `wang`.
+score is known of half of them, and DeLong's interval needs ten with the event); Wang's 185, half the study, of `wang`.
 """
 
 import argparse
