@@ -144,13 +144,6 @@ class FeatureTable:
         keep = self.rows["patient_id"].isin(list(patient_ids))
         return replace(self, rows=self.rows.loc[keep].reset_index(drop=True))
 
-    def only(self, names: Sequence[str]) -> "FeatureTable":
-        """Keep these features, in the table's order."""
-        if absent := [name for name in names if name not in self.rows.columns]:
-            raise ValueError(f"the feature table has no feature {', '.join(absent[:3])}")
-        wanted = {*FEATURE_KEYS, "status", *names}
-        return replace(self, rows=self.rows[[name for name in self.rows.columns if name in wanted]])
-
     def lesion_matrix(self, regions: Sequence[str] = ("lesion",)) -> pd.DataFrame:
         """Return one row per lesion, indexed by (patient_id, lesion_id), NaN where a lesion could not be measured.
 

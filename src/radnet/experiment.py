@@ -35,7 +35,7 @@ from radnet.predictors.reading import Reading
 from radnet.predictors.rows import prediction_rows
 from radnet.run_folder import RunFolder, new_folder
 from radnet.run_record import RunRecord, git_commit, versions
-from radnet.study_cohort import with_complete_cases, with_features, with_outcome
+from radnet.study_cohort import selected_by_everybody, with_complete_cases, with_features, with_outcome
 from radnet.tables import read_table, write_table
 
 _LOG_COLUMNS = ["fold", "repeat", "epoch", "train_loss", "valid_loss", "valid_auroc"]
@@ -76,6 +76,8 @@ def run_experiment(config: DictConfig) -> Path:
             cohort = shuffle_outcomes(cohort, endpoint.name, config.seed)
     with record.stage("features"):
         cohort, before = with_features(cohort, untrained, config, record, folder)
+        chosen = selected_by_everybody(cohort, untrained, config, record) if config.before_split else None
+        given, config = config, _of_chosen(config, chosen)
         run.agree("features", {"sha256": _features_hash(cohort)})
     with record.stage("split"):
         development = cohort.where(lambda patient: patient.id not in held_out)
@@ -112,7 +114,7 @@ def run_experiment(config: DictConfig) -> Path:
         _appraise(config, run, Trained(config.name, endpoint, model, development, judged), record)
     tables.write(folder)
     shutil.copytree(folder / "model", new_folder(Path("checkpoints") / config.name), dirs_exist_ok=True)
-    _write_record(run, config, root, record)
+    _write_record(run, given, root, record)
     run.finish()
     return folder
 
@@ -177,6 +179,8 @@ def _readings(config: DictConfig, root: Path, record: RunRecord) -> list[Reading
     readings = [Reading(endpoint, build(config.cutoff), horizons=tuple(config.horizons))]
     columns = set(read_table(root / "clinical.csv").columns) if (root / "clinical.csv").is_file() else set()
     for reading in (build(one) for one in config.also.values()):
+        if reading.endpoint.name == endpoint.name:  # endpoint=os, where the score is read on os anyway
+            continue
         absent = {reading.endpoint.event, reading.endpoint.time} - columns - {None}
         if not absent:
             readings.append(reading)
@@ -342,6 +346,22 @@ def _appraise(config: DictConfig, run: RunFolder, trained: Trained, record: RunR
         record.say(message)
     if found.selection_stability is not None:
         record.counts["selection_stability"] = asdict(found.selection_stability)
+
+
+def _of_chosen(config: DictConfig, chosen: Sequence[str] | None) -> DictConfig:
+    """Return the configuration with features chosen beforehand as the first step of whatever reads features."""
+    if chosen is None:
+        return config
+    step = {"before_split": {"_target_": "radnet.models.pipeline.Chosen", "names": list(chosen)}}
+
+    def reads_them(node: dict[str, Any]) -> dict[str, Any]:
+        steps = {key: step | node[key] for key in ("prepare", "steps") if key in node and node.get("regions")}
+        members = {name: reads_them(one) for name, one in (node.get("members") or {}).items()}
+        return node | steps | ({"members": members} if members else {})
+
+    changed = config.copy()
+    changed.model = reads_them(OmegaConf.to_container(config.model))  # type: ignore[arg-type]
+    return changed
 
 
 def _predictor(config: DictConfig, place: Place, checkpoint: Path | None, folder: Path) -> Predictor:

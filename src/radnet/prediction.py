@@ -183,9 +183,6 @@ def _prepared(cohort: Cohort, model: ModelFolder) -> Cohort:
     before = model.card["before"]
     if "targets" in before:
         cohort, _ = select_targets(cohort, TargetRule(**before["targets"]))
-    if "features" in before:
-        assert cohort.features is not None
-        cohort = cohort.with_features(cohort.features.only(before["features"]))
     return cohort
 
 

@@ -104,11 +104,6 @@ def with_features(
         if record.counts["target_lesions"] < len(table):
             record.say(f"{record.counts['target_lesions']} of {len(table)} lesions are targets: tables/targets.csv")
         before["targets"] = {**asdict(rule), "first": list(rule.first)}
-    if config.before_split:
-        kept = _selected_by_everybody(cohort, untrained, config, record)
-        assert cohort.features is not None
-        cohort = cohort.with_features(cohort.features.only(kept))
-        before["features"] = kept
     return _with_a_measured_lesion(cohort, regions, record), before
 
 
@@ -134,8 +129,12 @@ def _measured(cohort: Cohort, repeats: bool, config: DictConfig) -> Cohort:
     return cohort.with_features(features)
 
 
-def _selected_by_everybody(cohort: Cohort, untrained: Predictor, config: DictConfig, record: RunRecord) -> list[str]:
-    """Select features from all patients, those judged among them, as some papers did before they split."""
+def selected_by_everybody(cohort: Cohort, untrained: Predictor, config: DictConfig, record: RunRecord) -> list[str]:
+    """Return the features that ``config.before_split`` selects from all patients, those judged among them.
+
+    Raises:
+        ValueError: If the model reads more than the lesion in one channel, or no feature is selected.
+    """
     assert cohort.features is not None
     if list(untrained.regions) != ["lesion"] or len(cohort.features.channels) > 1:
         raise ValueError("before_split selects features of the lesion in one channel; this model reads more")
@@ -148,6 +147,8 @@ def _selected_by_everybody(cohort: Cohort, untrained: Predictor, config: DictCon
     follow_up = bool(np.isfinite(known.times(untrained.endpoint)).any())
     selector.fit(matrix, outcome_array(known, untrained.endpoint, follow_up))
     kept = [str(name) for name in matrix.columns[selector.get_support()]]
+    if not kept:
+        raise ValueError(f"before_split selects none of {matrix.shape[1]} features: there is nothing to learn from")
     record.counts["features_before_split"] = len(kept)
     record.say(
         f"{len(kept)} of {matrix.shape[1]} features were selected before the split, from all patients: "

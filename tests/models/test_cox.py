@@ -110,13 +110,24 @@ def test_shifts_and_units_of_features_and_time_change_only_the_unit_of_a_coeffic
     close(changed.standard_error_ * [1e-3, 1.0, 1e4], model.standard_error_)
 
 
-def test_the_score_is_the_features_times_their_coefficients():
+def test_the_score_is_that_of_lifelines_whose_zero_is_the_mean_of_those_learned_from():
     X, event, time = simulated(1)
+    X = X.assign(f0=X["f0"] + 60)
+    peer = CoxPHFitter().fit(X.assign(event=event, time=time), "time", "event")
 
     model = CoxRegression().fit(X, outcome(event, time))
 
-    np.testing.assert_array_equal(model.predict(X), X.to_numpy() @ model.coef_)
-    assert model.predict(X * 0.0).tolist() == [0.0] * len(X)
+    np.testing.assert_allclose(model.predict(X + 1), peer.predict_log_partial_hazard(X + 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("prior_sd", [None, 2.5])
+def test_a_score_does_not_change_with_the_year_that_age_is_counted_from(prior_sd):
+    X, event, time = simulated(1)
+    score = CoxRegression(prior_sd).fit(X, outcome(event, time)).predict(X)
+
+    later = CoxRegression(prior_sd).fit(X + 1900.0, outcome(event, time)).predict(X + 1900.0)
+
+    np.testing.assert_allclose(later, score, atol=1e-9)
 
 
 def test_an_outcome_may_be_a_table():

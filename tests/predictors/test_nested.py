@@ -280,3 +280,19 @@ def test_it_is_a_predictor_and_judges_as_scikit_learn_does_by_hand(cohort):
             one.prediction.patients["score"].loc[order.index].rank(), order, check_names=False
         )
     assert model.frozen.predict(cohort).patients["score"].equals(model.predict(cohort).patients["score"])
+
+
+def test_a_further_endpoint_may_be_read_at_the_cut_off_of_the_endpoint_learned(cohort):
+    also = Reading(Endpoint("second", "second"), None)
+    twice = replace_outcomes(cohort, "response", "second")
+
+    model = NestedPredictor(lambda place, _: Remembering([], place), [OUTER], [*READINGS, also]).fit(twice)
+
+    found = model.predict(twice)
+    assert found.also["second"].cutoff == found.cutoff
+
+
+def replace_outcomes(cohort, name, further):
+    """The cohort with a second endpoint of the same outcomes."""
+    patients = (replace(one, outcomes={**one.outcomes, further: one.outcomes[name]}) for one in cohort.patients)
+    return Cohort(tuple(patients), cohort.features)

@@ -171,6 +171,19 @@ def test_a_model_that_selects_nothing_has_no_cut_off_and_everybody_the_share_wit
     assert fitted.read(scored([0.0])).patients["probability"].item() == pytest.approx(2 / 6)
 
 
+def test_scores_that_point_the_wrong_way_give_everybody_one_probability_and_say_so():
+    fitted = Reading(RESPONSE, youden).fit(patients([1, 1, 1, 0, 0, 0]), SCORE.sort_values().set_axis(SCORE.index))
+
+    assert fitted.notes == ("response: everybody has the same probability: scores do not rise with the event",)
+    assert fitted.read(scored([-3.0, 9.0])).patients["probability"].tolist() == pytest.approx([0.5, 0.5])
+
+
+def test_a_further_endpoint_without_a_rule_has_the_cut_off_of_the_endpoint_learned():
+    with pytest.raises(ValueError, match="needs a cut-off of its own"):
+        Reading(PFS, None, risk="negate")
+    assert Reading(PFS, None).fit(patients([1, 0, 1, 0, 1, 0], [3.0, 5.0, 4.0, 9.0, 11.0, 12.0]), SCORE).cutoff is None
+
+
 def _refuse_constant(rule, event, score):
     if np.ptp(score) == 0:
         raise ValueError("all scores are alike")
@@ -190,7 +203,7 @@ def test_scores_that_do_not_allow_a_reading_are_noted_and_end_no_run(endpoint, r
     fitted = Reading(endpoint, rule).fit(patients(event, time), SCORE)
 
     told = {note.split(": ")[1] for note in fitted.notes}
-    assert told == {
+    assert told - {"everybody has the same probability"} == {
         name for name, one in (("no cut-off", fitted.cutoff), ("no probability", fitted.calibration)) if one is None
     }
     assert all(note.startswith(f"{endpoint.name}: ") for note in fitted.notes)

@@ -88,10 +88,10 @@ def test_a_stack_of_a_survival_model_equals_lifelines_on_the_same_columns(study)
     shown = pd.Series(np.nan, index=table.index)
     for one in FOLDS(study, "dfs"):
         alone = fit(table.loc[list(one.train)].drop(columns="hr"))
-        shown[list(one.test)] = alone.params_["age"] * table.loc[list(one.test), "age"]
-    weights = fit(table.drop(columns="age").assign(shown=shown)).params_
-    own = fit(table.drop(columns="hr")).params_["age"] * table["age"]
-    expected = weights["shown"] * own + weights["hr"] * table["hr"]
+        shown[list(one.test)] = alone.predict_log_partial_hazard(table.loc[list(one.test)])
+    own = fit(table.drop(columns="hr")).predict_log_partial_hazard(table)
+    last = fit(table.drop(columns="age").assign(shown=shown))
+    expected = last.predict_log_partial_hazard(table.assign(shown=own))
     found = model.predict(study).patients
     # R's coxph and lifelines both handle ties as Efron; times here are not tied
     np.testing.assert_allclose(found["score"], expected, rtol=1e-4, atol=1e-6)

@@ -113,7 +113,8 @@ def appraise(
     except ValueError as fault:
         told.append(f"tables/regression.csv: not made: {fault}")
     else:
-        regression = write("regression", lambda: run_regression(patients, covariates, endpoint))
+        of_clinical = bool(covariates) and not trained.model.regions
+        regression = write("regression", lambda: run_regression(patients, covariates, endpoint, of_clinical))
         if regression is not None:
             write("nomogram", lambda: run_nomogram(patients, regression, endpoint))
     write("importance", lambda: _importance(trained, seed))

@@ -75,22 +75,26 @@ def patients_with_scores(
     return table.assign(**outcome, **{SCORE: mean.loc[judged.ids]})
 
 
-def run_regression(table: pd.DataFrame, covariates: Sequence[str], endpoint: Endpoint) -> pd.DataFrame:
+def run_regression(
+    table: pd.DataFrame, covariates: Sequence[str], endpoint: Endpoint, of_clinical: bool = False
+) -> pd.DataFrame:
     """Estimate what the out-of-fold score says by itself and beside clinical variables.
 
-    The score counts per unit of its own. The multivariable model is of the patients who have every variable, and takes
-    as many coefficients as it has five patients of the rarer outcome for; with more variables only the score enters,
-    and the rows of the others say so. A score made of the same clinical variables competes with itself.
+    A score made of these variables alone (``of_clinical``) is left out: beside its own inputs it says nothing, and they
+    say nothing beside it. The score counts per unit of its own. The multivariable model is of the patients who have
+    every variable, and takes as many coefficients as it has five patients of the rarer outcome for; with more variables
+    only the score enters, and the rows of the others say so.
 
     Args:
         table: As ``patients_with_scores`` gives it.
         covariates: Clinical columns; texts with many values are left out.
         endpoint: Logistic models, or Cox's where it has a time.
+        of_clinical: Whether the score is made of clinical variables alone.
 
     Returns:
         The columns of ``radnet regression``.
     """
-    names = [SCORE, *_usable(table, covariates)]
+    names = [*([] if of_clinical else [SCORE]), *_usable(table, covariates)]
     whole = table[[*names, endpoint.event]].dropna()
     wanted = sum(1 if is_number(whole[name]) else max(0, len(levels_of(whole[name])) - 1) for name in names)
     events = int(whole[endpoint.event].sum())
@@ -98,6 +102,8 @@ def run_regression(table: pd.DataFrame, covariates: Sequence[str], endpoint: End
     full = regression_table(table, names, event=endpoint.event, time=endpoint.time)
     if wanted <= max(1, fewer // _EVENTS_EACH):
         return full
+    if of_clinical:
+        return full[full["analysis"] == UNIVARIABLE]
     alone = regression_table(table, [SCORE], event=endpoint.event, time=endpoint.time)
     why = (
         f"left out: {fewer} patients of the rarer outcome among {len(whole)} who have every variable are too few for "

@@ -37,6 +37,7 @@ class CoxRegression(BaseEstimator):
     Attributes:
         coef_: Log hazard ratio of one unit of each feature, shape (p,).
         standard_error_: Its standard error, from the observed information, shape (p,).
+        mean_: Of each feature among the rows learned from, shape (p,).
 
     References:
         Cox. J R Stat Soc B 1972;34:187-220. Efron. J Am Stat Assoc 1977;72:557-565.
@@ -64,6 +65,7 @@ class CoxRegression(BaseEstimator):
         """
         values = _read(self, X, learn=True)
         event, time = _outcome(y, len(values))
+        self.mean_ = values.mean(axis=0)
         if self.prior_sd is not None:
             if not self.prior_sd > 0:
                 raise ValueError(f"prior_sd must be above 0, got {self.prior_sd}")
@@ -90,9 +92,12 @@ class CoxRegression(BaseEstimator):
         return self
 
     def predict(self, X: ArrayLike | pd.DataFrame) -> Floats:
-        """Return ``X @ coef_``, the log hazard ratio of each row against one of all zeros: higher = event sooner."""
+        """Return the log hazard ratio of each row against the mean of the rows learned from: higher = event sooner.
+
+        Against a row of zeros, models of several folds would differ by what separates their weights at age 0.
+        """
         check_is_fitted(self)
-        return np.asarray(_read(self, X) @ self.coef_)
+        return np.asarray((_read(self, X) - self.mean_) @ self.coef_)
 
     def _named(self, among: NDArray[np.bool_]) -> str:
         names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))

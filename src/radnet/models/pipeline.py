@@ -1,12 +1,14 @@
 """Steps that learn from training patients before a model does: scikit-learn transformers, keyed by name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.feature_selection import SelectorMixin
 from sklearn.pipeline import Pipeline
+from sklearn.utils import Tags
 
 
 def pipeline(steps: Mapping[str, Any]) -> Pipeline:
@@ -35,6 +37,30 @@ class Clip(TransformerMixin, BaseEstimator):
     def transform(self, X: np.ndarray) -> np.ndarray:
         """Return values held within the limit, shape as given."""
         return np.clip(X, -self.limit, self.limit)
+
+
+class Chosen(SelectorMixin, BaseEstimator):
+    """Keep the features of these names, chosen beforehand."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn's signature
+        """Learn nothing but the columns; each name must be one of them."""
+        if absent := [name for name in self.names if name not in X.columns]:
+            raise ValueError(f"{len(absent)} features chosen beforehand are not there, such as {absent[0]}")
+        self.n_features_in_ = X.shape[1]
+        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.keep_ = X.columns.isin(list(self.names))
+        return self
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def _get_support_mask(self) -> np.ndarray:
+        return self.keep_
 
 
 class AtLeast(TransformerMixin, BaseEstimator):

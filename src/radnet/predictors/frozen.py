@@ -22,7 +22,7 @@ from radnet.predictors.base import (
     no_lesions,
     refuse_other_columns,
 )
-from radnet.predictors.selection import features_left
+from radnet.predictors.selection import features_left, linear_terms
 
 TRUSTED = (
     "numpy.dtype",
@@ -34,6 +34,7 @@ TRUSTED = (
     "radnet.models.elastic_net_cox.ElasticNetCox",
     "radnet.models.mixed.LogisticMixedModel",
     "radnet.models.pipeline.AtLeast",
+    "radnet.models.pipeline.Chosen",
     "radnet.models.pipeline.ClinicalEncoder",
     "radnet.models.pipeline.Clip",
     "radnet.radiomics.select.NearConstant",
@@ -91,6 +92,7 @@ class FrozenPipeline:
             "regions": list(self.regions),
             "aggregate": self.aggregate,
             "calibrated": self.calibrated,
+            "terms": linear_terms(self.steps, self.columns),
         }
 
     def selection(self) -> Mapping[str, Sequence[str]]:

@@ -160,7 +160,11 @@ class NestedPredictor:
 
     def _read(self, cohort: Cohort, scores: pd.Series) -> None:
         judged = cohort.select(scores.index)
-        self.fitted = tuple(reading.fit(judged, scores.loc[judged.ids]) for reading in self.readings)
+        fitted = [reading.fit(judged, scores.loc[judged.ids]) for reading in self.readings]
+        self.fitted = tuple(
+            replace(one, cutoff=fitted[0].cutoff) if reading.rule is None else one
+            for reading, one in zip(self.readings, fitted, strict=True)
+        )
 
     def _judged(self, fold: Fold, train: Cohort, place: Place) -> Judged:
         within = NestedPredictor(self.make, self.folds[1:], self.readings, self.once, place, read_on=self.read_on)

@@ -32,14 +32,15 @@ class Reading:
 
     Attributes:
         endpoint: The endpoint learned, or another that the score is read on too.
-        rule: Fits the cut-off; called with event and score, and with time where the endpoint has follow-up.
+        rule: Fits the cut-off; called with event and score, and with time where the endpoint has follow-up. None, of a
+            further endpoint: the cut-off of the endpoint learned, as survival is shown by the groups of another end.
         risk: ``negate`` where the score counts the other way: one of response promises less progression.
         horizons: Times, in the endpoint's unit, at which a probability is foretold beside that of its own horizon.
         calibrated: Whether scores become probabilities, learned on the same scores as the cut-off.
     """
 
     endpoint: Endpoint
-    rule: CutoffRule
+    rule: CutoffRule | None
     risk: Literal["keep", "negate"] = "keep"
     horizons: Sequence[float] = ()
     calibrated: bool = True
@@ -47,6 +48,12 @@ class Reading:
     def __post_init__(self) -> None:
         if self.risk not in ("keep", "negate"):
             raise ValueError(f"risk must be keep or negate, got {self.risk!r}")
+        if self.endpoint.time is None and self.horizons:
+            raise ValueError(f"horizons are times, and endpoint {self.endpoint.name} has no follow-up")
+        if self.rule is None:
+            if self.risk == "negate":
+                raise ValueError("a score that counts the other way needs a cut-off of its own: name a rule")
+            return
         name = getattr(self.rule, "func", self.rule).__name__
         if lacking := [key for key, value in getattr(self.rule, "keywords", {}).items() if value is None]:
             cures = {"at": "endpoint.horizon=…", "value": "cutoff.value=…"}
@@ -62,8 +69,6 @@ class Reading:
                 f"cutoff {name} ignores how long patients were followed, and endpoint {self.endpoint.name} has "
                 "follow-up: choose cutoff=median, maxstat or time_youden"
             )
-        if self.endpoint.time is None and self.horizons:
-            raise ValueError(f"horizons are times, and endpoint {self.endpoint.name} has no follow-up")
 
     def unfitted(self) -> "FittedReading":
         """Return the reading without cut-off and probabilities, where there are no scores to learn them from."""
@@ -87,15 +92,19 @@ class Reading:
         cutoff: FittedCutoff | None = None
         calibration: Calibration | None = None
         notes: list[str] = []
-        try:
-            cutoff = self.rule(event, values, *follow_up)
-        except ValueError as error:
-            notes.append(f"{name}: no cut-off: {error}")
+        if self.rule is not None:
+            try:
+                cutoff = self.rule(event, values, *follow_up)
+            except ValueError as error:
+                notes.append(f"{name}: no cut-off: {error}")
         if self.calibrated:
             try:
                 calibration = calibrate(event, values, *follow_up)
             except ValueError as error:
                 notes.append(f"{name}: no probability: {error}")
+            else:
+                if calibration.slope == 0 and np.ptp(values) > 0:
+                    notes.append(f"{name}: everybody has the same probability: scores do not rise with the event")
         return FittedReading(self.endpoint, cutoff, calibration, negate, tuple(self.horizons), tuple(notes))
 
 

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 
 def features_left(steps: Pipeline, columns: Sequence[str]) -> Mapping[str, list[str]]:
@@ -31,6 +33,32 @@ def features_left(steps: Pipeline, columns: Sequence[str]) -> Mapping[str, list[
             continue
         left[name] = [str(one) for one in names]
     return left if len(left) > 1 else {}
+
+
+def linear_terms(steps: Pipeline, columns: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
+    """Return ``beta`` of each column that a fitted linear pipeline weighs, and its ``mean`` and ``sd``.
+
+    So that a score can be computed by hand: the sum of beta (x - mean) / sd, and a constant. Nothing for a model that
+    is not linear in its inputs, or clips or combines them.
+    """
+    weights = np.ravel(getattr(steps[-1], "coef_", []))
+    names = np.array(columns, dtype=object)
+    mean, sd = np.zeros(len(names)), np.ones(len(names))
+    for _, step in steps.steps[:-1]:
+        if hasattr(step, "get_support"):
+            names, mean, sd = (one[step.get_support()] for one in (names, mean, sd))
+        elif isinstance(step, StandardScaler) and step.mean_ is not None and step.scale_ is not None:
+            mean, sd = step.mean_, step.scale_
+        elif not (isinstance(step, SimpleImputer) and len(step.get_feature_names_out(names)) == len(names)):
+            return {}
+    if len(weights) != len(names):
+        return {}
+    terms = zip(names, weights, mean, sd, strict=True)
+    return {
+        str(name): {"beta": float(beta), "mean": float(centre), "sd": float(spread)}
+        for name, beta, centre, spread in terms
+        if beta != 0
+    }
 
 
 def _renames(step: object) -> bool:
