@@ -62,6 +62,7 @@ class TrainConfig:
     protocol: str = "strict"  # as_published: the steps of the paper, its weaknesses included
     read_on: str = "out_of_fold"  # or apparent: whose scores cut-offs and probabilities are learned on
     horizons: Any = field(default_factory=list)  # further times at which a probability is foretold
+    horizon_unit: str | None = None  # of horizons; checked against the endpoint's
     also: Any = field(default_factory=dict)  # further endpoints that the score is read on
     targets: Any = MISSING  # which lesions of a patient enter
     robustness: Any = MISSING  # lesions measured again, perturbed

@@ -68,7 +68,7 @@ def run_experiment(config: DictConfig) -> Path:
         cohort = read_manifest(root, [one.endpoint for one in readings])
         cohort = with_outcome(cohort, endpoint.name, endpoint.event, record)
         held_out = set(build(config.split.held_out)(cohort, endpoint.name))  # drawn before anybody is left out
-        cohort = with_complete_cases(cohort, list(config.complete_cases), record)
+        cohort = with_complete_cases(cohort, list(config.complete_cases or ()), record)
         untrained = _predictor(config, (), None, folder)
         untrained.check(cohort)
         groups = _groups(cohort, config, record)
@@ -101,7 +101,7 @@ def run_experiment(config: DictConfig) -> Path:
         tables.log(model.history, "", "")
         for note in (note for one in model.fitted for note in one.notes):
             record.say(note)
-        before = {**before, "complete_cases": list(config.complete_cases)}
+        before = {**before, "complete_cases": list(config.complete_cases or ())}
         save_model(folder / "model", model.frozen, development, model.fitted, config.name, before)
         _say_selection(model, development, judged, record)
     if controls is not None:
@@ -176,9 +176,15 @@ class _Tables:
 def _readings(config: DictConfig, root: Path, record: RunRecord) -> list[Reading]:
     """Return how the score is read: on the endpoint learned, and on those further ones whose columns are there."""
     endpoint: Endpoint = build(config.endpoint)
-    readings = [Reading(endpoint, build(config.cutoff), horizons=tuple(config.horizons))]
+    horizons = tuple(config.horizons or ())
+    if horizons and config.horizon_unit not in (None, endpoint.time_unit):
+        raise ValueError(
+            f"horizons={list(horizons)} are {config.horizon_unit}, and endpoint {endpoint.name} is in "
+            f"{endpoint.time_unit or 'no time at all'}: give horizons=[…] horizon_unit={endpoint.time_unit or 'null'}"
+        )
+    readings = [Reading(endpoint, build(config.cutoff), horizons=horizons)]
     columns = set(read_table(root / "clinical.csv").columns) if (root / "clinical.csv").is_file() else set()
-    for reading in (build(one) for one in config.also.values()):
+    for reading in (build(one) for one in (config.also or {}).values()):
         if reading.endpoint.name == endpoint.name:  # endpoint=os, where the score is read on os anyway
             continue
         absent = {reading.endpoint.event, reading.endpoint.time} - columns - {None}
@@ -212,7 +218,7 @@ def _features_hash(cohort: Cohort) -> str:
 def _groups(cohort: Cohort, config: DictConfig, record: RunRecord) -> pd.DataFrame:
     """Return the group of each patient that the model is judged within, of those whose column the cohort has."""
     known = {column for one in cohort.patients for column in one.clinical}
-    groups = {str(name): Group(**given) for name, given in config.subgroups.items()}
+    groups = {str(name): Group(**given) for name, given in (config.subgroups or {}).items()}
     if absent := [name for name, one in groups.items() if one.column not in known]:
         columns = ", ".join(groups[name].column for name in absent)
         record.say(f"clinical.csv has no column {columns}: not judged within {', '.join(absent)}")

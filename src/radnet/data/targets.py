@@ -1,6 +1,6 @@
 """Which lesions of a patient a model reads: the largest of each site before a second of any, some sites first."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -107,6 +107,8 @@ def target_lesions(sizes: pd.DataFrame, rule: TargetRule) -> pd.DataFrame:
 def select_targets(cohort: Cohort, rule: TargetRule) -> tuple[Cohort, pd.DataFrame]:
     """Keep each patient's target lesions, by the diameters measured on the first channel.
 
+    Where no patient has more lesions than may be targets of one site, all are, and no diameter is needed.
+
     Returns:
         The cohort with the lesions that are targets and their feature rows (every region, channel, reader and repeat),
         and the table of ``target_lesions`` over all lesions.
@@ -116,6 +118,10 @@ def select_targets(cohort: Cohort, rule: TargetRule) -> tuple[Cohort, pd.DataFra
     """
     if cohort.features is None:
         raise ValueError("targets are chosen by diameter, and no lesion is measured: run `radnet extract` first")
+    most = min(rule.per_site, rule.total)
+    if all(number <= most for number in _lesions_each(cohort, cohort.features)):
+        sizes = _sizes(cohort, cohort.features) if DIAMETER in cohort.features.names else _unmeasured(cohort)
+        return cohort, sizes.assign(rank=sizes.groupby("patient_id").cumcount() + 1, target=True)
     if DIAMETER not in cohort.features.names:
         raise ValueError(
             f"targets are chosen by diameter, and the feature table has no {DIAMETER}: measure shape features "
@@ -130,6 +136,17 @@ def select_targets(cohort: Cohort, rule: TargetRule) -> tuple[Cohort, pd.DataFra
     rows = cohort.features.rows
     of_target = [key in kept for key in zip(rows["patient_id"], rows["lesion_id"], strict=True)]
     return Cohort(patients, replace(cohort.features, rows=rows.loc[of_target].reset_index(drop=True))), table
+
+
+def _lesions_each(cohort: Cohort, features: FeatureTable) -> list[int]:
+    keys = {(patient.id, lesion.id) for patient in cohort.patients for lesion in patient.lesions}
+    keys |= set(features.rows[["patient_id", "lesion_id"]].itertuples(index=False, name=None))
+    return list(Counter(patient for patient, _ in keys).values())
+
+
+def _unmeasured(cohort: Cohort) -> pd.DataFrame:
+    rows = [(patient.id, lesion.id, lesion.site, np.nan) for patient in cohort.patients for lesion in patient.lesions]
+    return pd.DataFrame(rows, columns=list(SIZE_COLUMNS))
 
 
 def _sizes(cohort: Cohort, features: FeatureTable) -> pd.DataFrame:

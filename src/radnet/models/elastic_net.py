@@ -148,7 +148,7 @@ class ElasticNet(BaseEstimator, ABC):
         self._check()
         values = self._read(X, learn=True)
         outcome = self._outcome(y, len(values))
-        weight = _checked_weight(sample_weight, len(values))
+        weight = checked_weight(sample_weight, len(values))
         given = None if self.lambdas is None else np.unique(np.asarray(self.lambdas, dtype=float))[::-1]
 
         def fit_rows(kept: Rows, lambdas: Floats | None = given) -> Path:
@@ -366,7 +366,8 @@ def _one_each(y: Any, rows: int) -> NDArray[Any]:
     return values
 
 
-def _checked_weight(weight: ArrayLike | None, rows: int) -> Floats:
+def checked_weight(weight: ArrayLike | None, rows: int) -> Floats:
+    """Return weights of rows, above 0; 1 each where none are given."""
     values = np.ones(rows) if weight is None else np.asarray(weight, dtype=float)
     if values.shape != (rows,) or not (np.isfinite(values) & (values > 0)).all():
         raise ValueError(f"sample_weight: expected a number above 0 for each of {rows} rows")

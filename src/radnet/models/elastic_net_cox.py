@@ -1,13 +1,13 @@
 """Elastic-net Cox regression equal to R's glmnet, tied times included, in the scikit-learn manner."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from radnet.models.elastic_net import ElasticNet
+from radnet.models.elastic_net import ElasticNet, checked_weight
 from radnet.models.penalty_choice import Rows, ordered
 from radnet.models.penalty_path import Floats, Loss
 
@@ -80,9 +80,27 @@ class ElasticNetCox(ElasticNet):
 
     measures = ("deviance", "C")
 
+    def fit(
+        self,
+        X: ArrayLike | pd.DataFrame,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+        folds: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
+        """Learn the path, keep the model of the penalty asked for, and the mean row: what ``predict`` gives 0.
+
+        A Cox model has no constant, and ``intercept_`` is 0 as in glmnet; but several folds' scores can only be held
+        side by side where they share a zero.
+        """
+        super().fit(X, y, sample_weight, folds, groups)
+        values = self._read(X)
+        self.mean_ = np.average(values, axis=0, weights=checked_weight(sample_weight, len(values)))
+        return self
+
     def predict(self, X: ArrayLike | pd.DataFrame) -> Floats:
-        """Return the log hazard ratio of each row against one of all zeros: higher = the event comes sooner."""
-        return self.decision_function(X)
+        """Return the log hazard ratio of each row against the mean of those learned from: higher = event sooner."""
+        return self.decision_function(X) - float(self.mean_ @ self.coef_)
 
     def _outcome(self, y: Any, rows: int) -> Floats:
         try:

@@ -160,7 +160,10 @@ class NestedPredictor:
 
     def _read(self, cohort: Cohort, scores: pd.Series) -> None:
         judged = cohort.select(scores.index)
-        fitted = [reading.fit(judged, scores.loc[judged.ids]) for reading in self.readings]
+        first, *others = self.readings
+        if getattr(self.model, "calibrated", False):  # the model foretells probabilities of its own
+            first = replace(first, calibrated=False)
+        fitted = [reading.fit(judged, scores.loc[judged.ids]) for reading in (first, *others)]
         self.fitted = tuple(
             replace(one, cutoff=fitted[0].cutoff) if reading.rule is None else one
             for reading, one in zip(self.readings, fitted, strict=True)

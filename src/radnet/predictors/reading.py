@@ -49,7 +49,9 @@ class Reading:
         if self.risk not in ("keep", "negate"):
             raise ValueError(f"risk must be keep or negate, got {self.risk!r}")
         if self.endpoint.time is None and self.horizons:
-            raise ValueError(f"horizons are times, and endpoint {self.endpoint.name} has no follow-up")
+            raise ValueError(
+                f"horizons are times, and endpoint {self.endpoint.name} has no follow-up: give horizons=[]"
+            )
         if self.rule is None:
             if self.risk == "negate":
                 raise ValueError("a score that counts the other way needs a cut-off of its own: name a rule")

@@ -261,14 +261,16 @@ def test_the_images_are_mri_and_each_lesion_lies_within(written, volume_of):
         assert set(np.unique(mask)) == {0, 1}
 
 
-def test_thirty_patients_are_delineated_by_another_reader_and_again(tmp_path):
-    simulate(wang(n=40, size_voxels=24, radius_mm=(3, 4)), tmp_path / "cohort")
+def test_thirty_patients_who_train_are_delineated_by_another_reader_and_again(tmp_path):
+    simulate(wang(n=90, size_voxels=24, radius_mm=(3, 4)), tmp_path / "cohort")
     lesions = pd.read_csv(tmp_path / "cohort" / "lesions.csv")
+    clinical = pd.read_csv(tmp_path / "cohort" / "clinical.csv", index_col="patient_id")
 
     for reader, repeat in ((2, 1), (1, 2)):
         again = lesions[(lesions["reader"] == reader) & (lesions["repeat"] == repeat)]
         assert again["patient_id"].nunique() == 30
-    assert lesions["patient_id"].nunique() == 40
+        assert set(clinical.loc[again["patient_id"], "split"]) == {"train"}
+    assert lesions["patient_id"].nunique() == 90
 
 
 def test_the_tables_have_the_columns_of_the_design(written):

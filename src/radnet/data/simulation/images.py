@@ -14,12 +14,14 @@ from scipy.special import ndtri
 
 from radnet.data.simulation.draws import STREAMS, uniforms
 from radnet.data.simulation.phantom import Contour, LesionDesign, Scan, Scanner, Triple, read_lesion, scan, scanner_of
+from radnet.data.simulation.presets import PRESETS
 from radnet.data.simulation.settings import SimulationSettings
 from radnet.data.simulation.study import PlantedCohort
 from radnet.files import file_hash, write_atomically
 
 REDRAWN_LESIONS = 30
-"""Lesions, counted from the first patient on, that reader 2 and a repeat of reader 1 delineate as well."""
+"""Lesions, counted from the first patient on (or the first who trains), that reader 2 and a repeat of reader 1
+delineate as well."""
 
 _READERS = (("1", "1"), ("2", "1"), ("1", "2"))
 _CONTOUR_DRAWS = tuple(
@@ -68,7 +70,11 @@ def spacings(settings: SimulationSettings, scanners: pd.Series) -> NDArray[np.fl
 
 
 def _jobs(settings: SimulationSettings, cohort: PlantedCohort, folder: Path) -> Iterator[_PatientJob]:
-    redrawn = _redrawn_contours(settings, cohort.lesions.head(REDRAWN_LESIONS))
+    lesions = cohort.lesions
+    if PRESETS[settings.preset].redrawn_in == "train":
+        train = cohort.patients.loc[cohort.patients["split"] == "train", "number"]
+        lesions = lesions[lesions["patient"].isin(train)]
+    redrawn = _redrawn_contours(settings, lesions.head(REDRAWN_LESIONS))
     by_patient = dict(iter(cohort.lesions.groupby("patient")))
     for patient in cohort.patients.itertuples():
         rows = list(by_patient[patient.number].itertuples())

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Preset:
         knobs: Where the preset differs from the defaults of the settings.
         most_lesions: Lesions per patient that the study knows; ``max_lesions`` can only lower it.
         kept: Knobs that mean nothing to the study, and so cannot be turned.
+        redrawn_in: Whose lesions are delineated again: the first ones of ``everybody``, or of those who ``train``.
     """
 
     study: str
@@ -36,6 +38,7 @@ class Preset:
     knobs: Mapping[str, object]
     most_lesions: int
     kept: tuple[str, ...] = ()
+    redrawn_in: Literal["everybody", "train"] = "everybody"
 
 
 _RESPONSE_ONLY = ("exact_counts", "carrier", "pfs_latent", "covariates", "centre_outcome", "prevalence")
@@ -82,6 +85,7 @@ PRESETS: Mapping[str, Preset] = {
         },
         most_lesions=1,
         kept=(*_RESPONSE_ONLY, "clinical"),
+        redrawn_in="train",
     ),
     "han": Preset(
         study="phenotype",
@@ -106,6 +110,7 @@ PRESETS: Mapping[str, Preset] = {
         },
         most_lesions=1,
         kept=(*_RESPONSE_ONLY, "clinical", "missing"),
+        redrawn_in="train",
     ),
     "ligero": Preset(
         study="benefit",
@@ -121,5 +126,6 @@ PRESETS: Mapping[str, Preset] = {
         },
         most_lesions=17,
         kept=_RESPONSE_ONLY,
+        redrawn_in="train",
     ),
 }
