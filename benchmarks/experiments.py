@@ -8,7 +8,7 @@ preset `wang`. Each run is `train.py` and `evaluate.py` as a user types them, wi
 (falsification=false optimism=none), whose time says nothing of the model. Per run: patients learned from and their
 events, patients held out and theirs, held-out discrimination with its interval beside the out-of-fold and the apparent
 one, the oracle (what no model can exceed but by chance) and the reader (who measures what was planted), the value
-printed in the paper, seconds.
+printed in the paper, seconds. Rows of the file that are not run anew are kept.
 """
 
 import argparse
@@ -58,7 +58,8 @@ def discrimination(metrics: pd.DataFrame, endpoint: str, model: str, partition: 
     return rows[[row.method in methods.get(row.metric, ()) for row in rows.itertuples()]].iloc[0]
 
 
-rows = []
+options.out.parent.mkdir(parents=True, exist_ok=True)
+kept = pd.read_csv(options.out) if options.out.is_file() else pd.DataFrame(columns=["experiment", "protocol"])
 for name in options.experiments:
     cohort, oracle, published = EXPERIMENTS[name]
     for protocol in options.protocols:
@@ -82,11 +83,11 @@ for name in options.experiments:
         planted = truth.get(f"oracle_{row['metric']}") or {}
         reader = truth.get(f"reader_{row['metric']}") or {}
         row["oracle"] = planted[oracle][row["metric"]] if oracle else 0.5 if endpoint == "dfs" else None
-        row |= {"reader": reader.get(row["metric"]), "published": published, "seconds": round(seconds, 1)}
-        rows.append(row)
+        seen = reader.get(row["metric"]) if oracle in ("image", "combined") else None  # by who reads images
+        row |= {"reader": seen, "published": published, "seconds": round(seconds, 1)}
+        kept = kept[(kept["experiment"] != name) | (kept["protocol"] != protocol)]
+        kept = pd.concat([kept, pd.DataFrame([row])], ignore_index=True) if len(kept) else pd.DataFrame([row])
+        kept.to_csv(options.out, index=False, float_format="%.4f")
         print(row, flush=True)
 
-table = pd.DataFrame(rows)
-options.out.parent.mkdir(parents=True, exist_ok=True)
-table.to_csv(options.out, index=False, float_format="%.4f")
-print(table.to_string(index=False, float_format="{:.3f}".format))
+print(kept.to_string(index=False, float_format="{:.3f}".format))
