@@ -190,7 +190,7 @@ def test_a_table_with_faults_names_them_and_writes_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["train"], 2, "choose an experiment: experiment=zhao_clinical|zhao_mlp"),
+        (["train"], 2, "choose an experiment: experiment="),
         (["train", "experiment=zhao_mpl"], 2, "did you mean zhao_mlp?"),
         (["train", "experiment=zhao_clinical", "data=manifest"], 1, "data=manifest needs data.root=FOLDER"),
         (["train", "experiment=zhao_clinical", "data=manifest", "data.root=nowhere"], 1, "nowhere: no such folder"),

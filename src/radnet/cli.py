@@ -148,6 +148,10 @@ def _parser() -> argparse.ArgumentParser:
     regression.add_argument("--times", type=float, nargs="+", default=[], metavar="T", help="of its survival axes")
     regression.set_defaults(run=_regression)
 
+    associate = verbs.add_parser("associate", help="set images beside biology: what a plan declares, and nothing else")
+    associate.add_argument("plan", type=Path, metavar="PLAN.yaml")
+    associate.set_defaults(run=_associate)
+
     report = verbs.add_parser("report", help="write report.html anew from the tables of an evaluation")
     report.add_argument("folder", type=Path, metavar="METRICS_FOLDER")
     report.set_defaults(run=_report)
@@ -475,6 +479,20 @@ def _show(table: "Table") -> None:
 
     terminal = Console()
     (terminal if terminal.is_terminal else Console(width=100)).print(table)
+
+
+def _associate(options: argparse.Namespace) -> int:
+    from radnet.association.run import run_plan
+
+    carried = run_plan(options.plan)
+    print("\n".join(carried.headline()))
+    print(f"associations: {carried.plan.output / 'associations.parquet'}")
+    for name, result in carried.results.items():
+        for table, patients in result.unmatched.items():
+            print(f"step {name}: {len(patients)} of {table} are left out: another table lacks them", file=sys.stderr)
+    for name, why in carried.refused.items():
+        print(f"error: step {name}: {why}", file=sys.stderr)
+    return 1 if carried.refused else 0
 
 
 def _report(options: argparse.Namespace) -> int:
