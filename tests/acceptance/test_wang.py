@@ -128,9 +128,9 @@ def elsewhere(workplace):
     }
 
 
-def one_of(metrics, metric, **where):
+def one_of(metrics, metric, endpoint="dfs", **where):
     rows = metrics[(metrics["metric"] == metric) & (metrics["centre"] == "") & (metrics["level"] == "patient")]
-    for column, value in {"subgroup": "", "group": "", "versus": "", **where}.items():
+    for column, value in {"endpoint": endpoint, "subgroup": "", "group": "", "versus": "", **where}.items():
         rows = rows[rows[column] == value]
     assert len(rows) == 1, f"{metric} {where}: {len(rows)} rows"
     return rows.iloc[0]
@@ -365,7 +365,7 @@ def test_wang_6_the_risk_groups_have_curves_and_a_log_rank_test(judged, score):
     assert found["estimate"] == pytest.approx(test.test_statistic)
     assert found["p_value"] == pytest.approx(test.p_value)
     drawn = pd.read_csv(score / "evaluation" / "figures" / "km.csv")
-    drawn = drawn[drawn["partition"] == "held_out"]
+    drawn = drawn[(drawn["partition"] == "held_out") & (drawn["endpoint"] == "dfs")]
     for group, members in (("low", rows[~high]), ("high", rows[high])):
         curve = KaplanMeierFitter().fit(members["time"], members["event"])
         own = drawn[drawn["group"] == group]
@@ -375,15 +375,9 @@ def test_wang_6_the_risk_groups_have_curves_and_a_log_rank_test(judged, score):
 
 @pytest.fixture(scope="module")
 def overall(train, root):
-    """The score read on overall survival too; a regression of as few variables as 32 recurrences can bear."""
-    also = [
-        "+endpoint@also.os.endpoint=os",
-        "+cutoff@also.os.rule=maxstat",
-        "+also.os._target_=radnet.predictors.reading.Reading",
-        "+also.os.calibrated=false",
-    ]
+    """A regression of as few variables as 32 recurrences can bear."""
     plain = ["split.folds.n_folds=2", "split.inner=null", "covariates=[age,ctnm,hr]"]
-    return train("wang_score", root, "overall", *LASSO, *plain, *also)
+    return train("wang_score", root, "overall", *LASSO, *plain)
 
 
 def test_wang_6_the_score_of_recurrence_is_read_on_overall_survival_too(overall, evaluate):

@@ -173,7 +173,7 @@ def test_without_further_fits_there_is_neither_optimism_nor_a_curve(tmp_path):
 def test_a_covariate_the_cohort_does_not_have_is_told_of_and_left_out(tmp_path):
     tables, told = written(trained(), tmp_path, covariates=("shoe_size", "age"))
 
-    assert told == ["tables/regression.csv: clinical.csv has no column shoe_size: left out"]
+    assert told == ["tables/regression.csv: clinical.csv has no column shoe_size: left out (covariates=[…])"]
     assert set(tables["regression"]["variable"]) == {"score", "age"}
 
 

@@ -32,7 +32,9 @@ def test_a_run_leaves_its_tables_and_says_what_it_could_not_make(finished):
     assert {path.stem for path in (finished / "tables").iterdir()} == {
         *("table_one", "regression", "nomogram", "importance", "optimism", "learning_curve", "selection", "targets")
     }
-    assert "tables/regression.csv: clinical.csv has no column shoe_size: left out" in record["messages"]
+    assert (
+        "tables/regression.csv: clinical.csv has no column shoe_size: left out (covariates=[…])" in record["messages"]
+    )
     assert record["seconds"]["appraisal"] > 0
     assert not (finished / "progress").exists()
 
