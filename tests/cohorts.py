@@ -60,11 +60,14 @@ def make_cohort(n: int, seed: int, signal: float = 2.0, n_features: int = 12, he
     return Cohort(tuple(patients), FeatureTable(pd.DataFrame(rows), {"engine": "made by a test"}))
 
 
-def make_study(n: int, seed: int, held_out: int = 0, first: int = 0, twice: int = 12) -> Cohort:
+def make_study(
+    n: int, seed: int, held_out: int = 0, first: int = 0, twice: int = 12, regions: tuple[str, ...] = ("lesion",)
+) -> Cohort:
     """Patients that any experiment of conf/ can learn from: every clinical column, endpoint and centre it names.
 
-    ``log-sigma-1-0-mm-3D_glcm_Contrast`` foretells response, and an early recurrence; a second reader and a second
-    repeat delineated the lesions of some patients, and of the wavelet features neither agrees with the first.
+    ``log-sigma-1-0-mm-3D_glcm_Contrast`` foretells response, the phenotype, and an early recurrence; the ring foretells
+    nothing. A second reader and a second repeat delineated the lesions of some patients, and of the wavelet features
+    neither agrees with the first.
 
     Args:
         n: Patients.
@@ -72,8 +75,9 @@ def make_study(n: int, seed: int, held_out: int = 0, first: int = 0, twice: int 
         held_out: How many of them, the last, the column ``split`` holds out.
         first: Number in the name of the first patient, so that two studies share nobody.
         twice: How many patients, the first, were delineated three times.
+        regions: ``lesion``, and ``ring`` if wanted; a ring changes no other number.
     """
-    rng = np.random.default_rng(seed)
+    rng, of_ring = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     patients, rows = [], []
     telling = STUDY_FEATURES.index("log-sigma-1-0-mm-3D_glcm_Contrast")
     unstable = np.array([name.startswith("wavelet") for name in STUDY_FEATURES])
@@ -90,6 +94,8 @@ def make_study(n: int, seed: int, held_out: int = 0, first: int = 0, twice: int 
                 split="held_out" if place >= n - held_out else "train",
                 outcomes={
                     "response": Outcome(bool(latent + rng.normal() > 0.3)),
+                    "tme": Outcome(bool(latent > 0.2)),
+                    "cd8": Outcome(bool(latent > 0.8)),
                     "dfs": survival,
                     "pfs": replace(survival, time=float(survival.time * rng.uniform(0.3, 1.0))),
                 },
@@ -102,13 +108,17 @@ def make_study(n: int, seed: int, held_out: int = 0, first: int = 0, twice: int 
             values[telling] += 1.5 * latent
             values[0] = rng.uniform(100, 5000)
             values[1] = np.cbrt(6 * values[0] / pi)
+            around = of_ring.normal(size=len(STUDY_FEATURES))
             delineated = (("1", "1"), ("2", "1"), ("1", "2")) if place < twice else (("1", "1"),)
             for reader, repeat in delineated:
                 again = 0.0 if (reader, repeat) == ("1", "1") else np.where(unstable, 3.0, 0.05)
-                keys = (identity, lesion.id, "lesion", "image", reader, repeat)
-                measured = values + again * rng.normal(size=len(values))
-                cells = dict(zip(STUDY_FEATURES, measured.tolist(), strict=True))
-                rows.append({**dict(zip(FEATURE_KEYS, keys, strict=True)), "status": "ok", **cells})
+                for region, true, drawn in (("lesion", values, rng), ("ring", around, of_ring)):
+                    if region not in regions:
+                        continue
+                    keys = (identity, lesion.id, region, "image", reader, repeat)
+                    measured = true + again * drawn.normal(size=len(true))
+                    cells = dict(zip(STUDY_FEATURES, measured.tolist(), strict=True))
+                    rows.append({**dict(zip(FEATURE_KEYS, keys, strict=True)), "status": "ok", **cells})
     return Cohort(tuple(patients), FeatureTable(pd.DataFrame(rows), {"engine": "made by a test"}))
 
 

@@ -52,7 +52,7 @@ def test_a_run_folder_holds_what_the_contract_says(finished):
     model = {path.name for path in (finished / "model").iterdir()}
     assert model == {"model.json", "cutoffs.json", "network.safetensors", "prepare.skops"}
     assert len(list((finished.parent / "checkpoints" / "zhao_mlp").rglob("model.json"))) == 1
-    assert yaml.safe_load((finished / "config.yaml").read_text())["trainer"]["max_epochs"] == 6
+    assert yaml.safe_load((finished / "config.yaml").read_text(encoding="utf-8"))["trainer"]["max_epochs"] == 6
 
 
 def test_every_development_patient_is_judged_once_out_of_fold_and_every_held_out_one_by_the_frozen_model(finished):
@@ -69,7 +69,7 @@ def test_every_development_patient_is_judged_once_out_of_fold_and_every_held_out
 
 def test_a_cut_off_travels_with_every_row_and_each_fold_has_its_own(finished):
     table = read_predictions(finished / "predictions.parquet")
-    frozen = json.loads((finished / "model" / "cutoffs.json").read_text())["score"]["value"]
+    frozen = json.loads((finished / "model" / "cutoffs.json").read_text(encoding="utf-8"))["score"]["value"]
 
     assert table["cutoff"].notna().all()
     assert set(table.loc[table["partition"] != "out_of_fold", "cutoff"]) == {frozen}
@@ -85,7 +85,7 @@ def test_the_lesions_of_a_patient_have_scores_and_weights_that_add_up(finished):
 
 
 def test_run_json_tells_counts_seconds_versions_and_inputs(finished, cohort_folder):
-    record = json.loads((finished / "run.json").read_text())
+    record = json.loads((finished / "run.json").read_text(encoding="utf-8"))
 
     assert record["counts"]["development"] == {"patients": 40, "events": 14, "centres": ["A", "B"]}
     assert record["counts"]["held_out"]["patients"] == 20
@@ -279,9 +279,106 @@ def test_patients_that_cannot_be_used_are_named_with_the_reason(tmp_path, monkey
 
     finished = run(folder, tmp_path / "out")
 
-    excluded = json.loads((finished / "run.json").read_text())["excluded"]
+    excluded = json.loads((finished / "run.json").read_text(encoding="utf-8"))["excluded"]
     assert excluded == {"P007": "outcome response unknown", "P004": "no measured lesion"}
     assert not {"P004", "P007"} & set(read_predictions(finished / "predictions.parquet")["patient_id"])
+
+
+@pytest.fixture(scope="module")
+def of_two_labels(tmp_path_factory):
+    """A cohort in which two held-out patients and one who trains have progression alone, and one held out has none."""
+    folder = tmp_path_factory.mktemp("two_labels")
+    study = make_study(75, seed=1, held_out=15)
+    lost = {"S007": ["response"], "S061": ["response"], "S070": ["response"], "S072": ["response", "pfs"]}
+    patients = [
+        replace(one, outcomes={**one.outcomes, **dict.fromkeys(lost.get(one.id, []))}) for one in study.patients
+    ]
+    return study, write_cohort(Cohort(tuple(patients), study.features), folder / "cohort")
+
+
+@pytest.fixture(scope="module")
+def judged_on_both(of_two_labels, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("judged_on_both")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return run(of_two_labels[1], folder / "out", experiment="zhao_clinical")
+
+
+def test_held_out_patients_of_a_further_outcome_alone_are_judged_on_that(judged_on_both):
+    record = json.loads((judged_on_both / "run.json").read_text(encoding="utf-8"))
+    table = read_predictions(judged_on_both / "predictions.parquet")
+    held_out = table[table["partition"] == "held_out"].set_index(["endpoint", "patient_id"])
+
+    assert record["excluded"] == {"S007": "outcome response unknown", "S072": "outcome response unknown"}
+    assert record["counts"]["patients_with_outcome"] == 75 - 2
+    assert record["counts"]["held_out"]["patients"] == 15 - 3
+    assert record["counts"]["held_out_for_further_endpoints"] == 2
+    assert "2 held-out patients have no known response and are judged on pfs" in record["messages"]
+    assert not {"S007", "S072"} & set(table["patient_id"])
+    for patient in ("S061", "S070"):
+        assert np.isnan(held_out.loc[("response", patient), "event"])
+        assert held_out.loc[("pfs", patient), ["event", "time", "score"]].notna().all()
+    assert set(table.loc[table["patient_id"].isin(["S061", "S070"]), "partition"]) == {"held_out"}
+
+
+def test_those_judged_on_a_further_outcome_alone_change_nothing_for_others(
+    judged_on_both, of_two_labels, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    study, _ = of_two_labels
+    alone = study.where(lambda one: one.id not in {"S007", "S061", "S070", "S072"})
+
+    without = run(write_cohort(alone, tmp_path / "alone"), tmp_path / "out", experiment="zhao_clinical")
+
+    first, second = (read_predictions(one / "predictions.parquet") for one in (judged_on_both, without))
+    first = first[first["patient_id"].isin(alone.ids)].reset_index(drop=True)
+    # a sum over another number of rows differs in its last bit
+    pd.testing.assert_frame_equal(first, second, rtol=1e-12)
+
+
+def test_patients_of_a_further_outcome_alone_are_left_out_where_nobody_is_held_out_and_by_shares_of_centres(
+    of_two_labels, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for split in ("kfold", "zhao"):
+        finished = run(of_two_labels[1], tmp_path / split, f"split={split}", experiment="zhao_clinical")
+
+        excluded = json.loads((finished / "run.json").read_text(encoding="utf-8"))["excluded"]
+        assert set(excluded) == {"S007", "S061", "S070", "S072"}
+
+
+def test_no_row_is_written_of_a_further_endpoint_where_it_is_known_of_nobody(of_two_labels, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study, _ = of_two_labels
+    patients = [
+        replace(one, outcomes={**one.outcomes, "cd8": one.outcomes["cd8"] if one.split == "held_out" else None})
+        for one in study.patients
+    ]
+    root = write_cohort(Cohort(tuple(patients), study.features), tmp_path / "cohort")
+    reading = "+also.cd8={_target_:radnet.predictors.reading.Reading,rule:null,calibrated:false}"
+
+    finished = run(root, tmp_path / "out", reading, "+endpoint@also.cd8.endpoint=cd8", experiment="zhao_clinical")
+
+    table = read_predictions(finished / "predictions.parquet")
+    messages = json.loads((finished / "run.json").read_text(encoding="utf-8"))["messages"]
+    assert set(table.loc[table["endpoint"] == "cd8", "partition"]) == {"held_out"}
+    frozen = table.loc[(table["endpoint"] == "response") & (table["partition"] == "held_out"), "cutoff"]
+    assert set(table.loc[table["endpoint"] == "cd8", "cutoff"]) == set(frozen)
+    assert not [one for one in messages if one.startswith("cd8:")]  # nothing was to be learned
+
+
+def test_shuffling_leaves_patients_of_unknown_outcome_as_they_are(of_two_labels):
+    study = of_two_labels[0]
+    lost = Cohort((replace(study.patients[0], outcomes={**study.patients[0].outcomes, "response": None}),))
+    cohort = Cohort((*lost.patients, *study.patients[1:]), study.features)
+
+    shuffled = shuffle_outcomes(cohort, "response", seed=3)
+
+    assert shuffled.patients[0] == cohort.patients[0]
+    assert shuffled.evaluable("response").ids == cohort.ids[1:]
+    before, after = (one.evaluable("response").events("response") for one in (cohort, shuffled))
+    assert sorted(after) == sorted(before)
+    assert after.tolist() != before.tolist()
 
 
 def test_one_delineation_per_lesion_and_channel_is_measured():

@@ -66,8 +66,8 @@ def run_experiment(config: DictConfig) -> Path:
         readings = _readings(config, root, record)
         endpoint = readings[0].endpoint
         cohort = read_manifest(root, [one.endpoint for one in readings])
-        cohort = with_outcome(cohort, endpoint.name, endpoint.event, record)
-        held_out = set(build(config.split.held_out)(cohort, endpoint.name))  # drawn before anybody is left out
+        further = [one.endpoint.name for one in readings[1:]]  # and the split is drawn before anybody else is left out
+        cohort, held_out = with_outcome(cohort, endpoint, further, build(config.split.held_out), record)
         cohort = with_complete_cases(cohort, list(config.complete_cases or ()), record)
         untrained = _predictor(config, (), None, folder)
         untrained.check(cohort)
@@ -111,7 +111,8 @@ def run_experiment(config: DictConfig) -> Path:
             tables.add(one.cohort, one.prediction, one.partition, one.fold, one.repeat, control=name)
         write_json(found.record, folder / "falsification.json")
     with record.stage("appraisal"), threadpool_limits(1):
-        _appraise(config, run, Trained(config.name, endpoint, model, development, judged), record)
+        trained = Trained(config.name, endpoint, model, development, judged.evaluable(endpoint.name))
+        _appraise(config, run, trained, record)
     tables.write(folder)
     shutil.copytree(folder / "model", new_folder(Path("checkpoints") / config.name), dirs_exist_ok=True)
     _write_record(run, given, root, record)
@@ -120,12 +121,13 @@ def run_experiment(config: DictConfig) -> Path:
 
 
 def shuffle_outcomes(cohort: Cohort, endpoint: str, seed: int) -> Cohort:
-    """Return the cohort with the outcomes of an endpoint permuted between patients: nothing is left to be learned."""
-    order = np.random.default_rng([seed, 0]).permutation(len(cohort))
-    drawn = [cohort.patients[place].outcomes[endpoint] for place in order]
+    """Return the cohort with the known outcomes of an endpoint permuted: nothing is left to be learned."""
+    known = cohort.evaluable(endpoint)
+    order = np.random.default_rng([seed, 0]).permutation(len(known))
+    drawn = {one: known.patients[place].outcomes[endpoint] for one, place in zip(known.ids, order, strict=True)}
     patients = tuple(
-        replace(one, outcomes={**one.outcomes, endpoint: outcome})
-        for one, outcome in zip(cohort.patients, drawn, strict=True)
+        replace(one, outcomes={**one.outcomes, endpoint: drawn[one.id]}) if one.id in drawn else one
+        for one in cohort.patients
     )
     return Cohort(patients, cohort.features)
 
@@ -151,8 +153,11 @@ class _Tables:
         control: str = "",
     ) -> None:
         first, *others = self.readings
+        known = {name for patient in cohort.patients for name, one in patient.outcomes.items() if one is not None}
         read = [(first, prediction)] + [
-            (one, prediction.also[one.endpoint.name]) for one in others if one.endpoint.name in prediction.also
+            (one, prediction.also[one.endpoint.name])
+            for one in others
+            if one.endpoint.name in known and one.endpoint.name in prediction.also
         ]
         for reading, as_read in read:
             name = (control or self.model) + ("_negated" if reading.risk == "negate" else "")
@@ -197,9 +202,12 @@ def _readings(config: DictConfig, root: Path, record: RunRecord) -> list[Reading
 
 
 def _say_split(development: Cohort, judged: Cohort, endpoint: str, record: RunRecord) -> None:
+    everybody, judged = judged, judged.evaluable(endpoint)
     for name, part in (("development", development), ("held_out", judged)):
         events = int(part.events(endpoint).sum()) if len(part) else 0
         record.counts[name] = {"patients": len(part), "events": events, "centres": sorted(set(part.centres))}
+    if len(everybody) > len(judged):
+        record.counts["held_out_for_further_endpoints"] = len(everybody) - len(judged)
     share = shared_centre_fraction(development, judged)
     if share > 0:
         record.counts["held_out_share_from_training_centres"] = round(share, 3)
@@ -246,7 +254,7 @@ def _say_selection(model: NestedPredictor, development: Cohort, judged: Cohort, 
         record.counts["events_per_feature"] = _events_per(development.events(model.endpoint), len(left[last]))
         if not left[last]:
             record.say("no feature was selected: every patient has the same score")
-        elif record.counts["events_per_feature"] < _FEW_EVENTS and hasattr(model.frozen, "steps"):
+        elif record.counts["events_per_feature"] < _FEW_EVENTS and _weighs_features(model):
             record.say(
                 f"{record.counts['events_per_feature']:g} events for each of {len(left[last])} features selected: "
                 f"below {_FEW_EVENTS} their weights are mostly chance"
@@ -255,6 +263,11 @@ def _say_selection(model: NestedPredictor, development: Cohort, judged: Cohort, 
         training = model.frozen.predict(development).patients["score"]
         if told := score_drift(model.frozen.predict(judged).patients["score"], float(training.std(ddof=1))):
             record.say(told)
+
+
+def _weighs_features(model: NestedPredictor) -> bool:
+    steps = getattr(model.frozen, "steps", None)
+    return steps is not None and hasattr(steps[-1], "coef_")
 
 
 def _events_per(event: np.ndarray, features: int) -> float:
@@ -274,6 +287,7 @@ def _falsify(
     """Run the controls, in the folds of the model and on its held-out patients, and look for traces of a leak."""
     regions = model.regions
     endpoint = model.endpoint
+    cohort, judged = cohort.evaluable(endpoint), judged.evaluable(endpoint)
 
     def of_model(permuted: Cohort, number: int) -> float:
         if number == 0:

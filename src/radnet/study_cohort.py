@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from radnet.cohort import Cohort
+from radnet.cohort import Cohort, Endpoint
 from radnet.config import build
 from radnet.console import console, progress
 from radnet.data.groups import complete_cases
+from radnet.data.split import HeldOut
 from radnet.data.targets import select_targets
 from radnet.predictors.base import (
     Predictor,
@@ -27,22 +28,45 @@ from radnet.run_record import RunRecord
 from radnet.tables import write_table
 
 
-def with_outcome(cohort: Cohort, endpoint: str, column: str, record: RunRecord) -> Cohort:
-    """Return the patients whose outcome is known.
+def with_outcome(
+    cohort: Cohort, endpoint: Endpoint, further: Sequence[str], held_out: HeldOut, record: RunRecord
+) -> tuple[Cohort, set[str]]:
+    """Return the patients whose outcome is known, and who of them is held out.
+
+    Nobody learns from a patient who is held out: if his outcome for the endpoint learned is unknown, one for a further
+    endpoint lets him stay, to be judged on that.
+
+    Args:
+        cohort: Patients of known and of unknown outcome.
+        endpoint: Endpoint learned.
+        further: Names of the further endpoints that the score is read on.
+        held_out: Names the patients that no model learns from.
+        record: Grows by counts, exclusions and a message.
+
+    Returns:
+        The patients, and the ids of those held out.
 
     Raises:
-        ValueError: If nobody is left.
+        ValueError: If of nobody the outcome for the endpoint learned is known.
     """
-    known = cohort.evaluable(endpoint)
+    known = set(cohort.evaluable(endpoint.name).ids)
+    if not known:
+        raise ValueError(f"no patient has a known outcome for endpoint {endpoint.name} (column {endpoint.event})")
+    of_further = {one for name in further for one in cohort.evaluable(name).ids} - known
+    apart = set(held_out(cohort.select(known | of_further), endpoint.name))
+    judged = of_further & apart
+    kept = cohort.select(known | judged)
     record.counts["patients"] = len(cohort)
-    record.counts["patients_with_outcome"] = len(known)
-    unknown = sorted(set(cohort.ids) - set(known.ids))
-    record.excluded |= dict.fromkeys(unknown, f"outcome {endpoint} unknown")
-    if not len(known):
-        raise ValueError(f"no patient has a known outcome for endpoint {endpoint} (column {column})")
+    record.counts["patients_with_outcome"] = len(kept)
+    unknown = sorted(set(cohort.ids) - set(kept.ids))
+    record.excluded |= dict.fromkeys(unknown, f"outcome {endpoint.name} unknown")
     if unknown:
-        console.print(f"{len(unknown)} of {len(cohort)} patients have no known {endpoint} and are left out")
-    return known
+        console.print(f"{len(unknown)} of {len(cohort)} patients have no known {endpoint.name} and are left out")
+    if judged:
+        record.say(
+            f"{len(judged)} held-out patients have no known {endpoint.name} and are judged on {' and '.join(further)}"
+        )
+    return kept, apart
 
 
 def with_complete_cases(cohort: Cohort, columns: Sequence[str], record: RunRecord) -> Cohort:
@@ -133,15 +157,18 @@ def selected_by_everybody(cohort: Cohort, untrained: Predictor, config: DictConf
     """Return the features that ``config.before_split`` selects from all patients, those judged among them.
 
     Raises:
-        ValueError: If the model reads more than the lesion in one channel, or no feature is selected.
+        ValueError: If the model is a stack that reads more than the lesion in one channel, or no feature is selected.
     """
     assert cohort.features is not None
-    if list(untrained.regions) != ["lesion"] or len(cohort.features.channels) > 1:
-        raise ValueError("before_split selects features of the lesion in one channel; this model reads more")
+    if "members" in config.model and (list(untrained.regions) != ["lesion"] or len(cohort.features.channels) > 1):
+        raise ValueError(
+            "before_split selects for a stack features of the lesion in one channel; a member of this one reads more"
+        )
     selector = build(config.before_split)
     if hasattr(selector, "learn"):
         selector.learn(repeated_delineations(cohort, untrained.regions))
-    known = cohort.select(measured_lesions(cohort, untrained.regions).index.get_level_values("patient_id"))
+    measured = cohort.select(measured_lesions(cohort, untrained.regions).index.get_level_values("patient_id"))
+    known = measured.evaluable(untrained.endpoint)
     matrix = lesion_features(known, untrained.regions, untrained.aggregate).patients
     matrix = matrix.fillna(matrix.median())
     follow_up = bool(np.isfinite(known.times(untrained.endpoint)).any())

@@ -21,12 +21,14 @@ EVERY = pytest.mark.parametrize("experiment", EXPERIMENTS)
 LINEAR = ["wang_clinical", "wang_tnm", "zhao_clinical", "zhao_clinical_pdl1", "zhao_pdl1", "zhao_pdl1_ge10"]
 FLOAT32 = {"rtol": 1e-5, "atol": 1e-5}  # a network sums a batch of another size in another order
 
-STUDY = make_study(72, seed=1)
+REGIONS = ("lesion", "ring")
+STUDY = make_study(72, seed=1, regions=REGIONS)
 LEARNED, JUDGED = STUDY.select(STUDY.ids[:60]), STUDY.select(STUDY.ids[60:])
 
 
 def configured(experiment):
-    return load_config("train", [f"experiment={experiment}", "trainer.max_epochs=2"])
+    small = ["model.steps.forest.n_trees=[20]"] if "han" in experiment else ["trainer.max_epochs=2"]
+    return load_config("train", [f"experiment={experiment}", *small])
 
 
 def untrained(experiment):
@@ -123,7 +125,7 @@ def test_two_predictors_of_one_configuration_share_nothing(experiment):
     config = configured(experiment)
     first, second = (build(config.model) for _ in range(2))
 
-    first.fit(make_study(60, seed=5, first=500))
+    first.fit(make_study(60, seed=5, first=500, regions=REGIONS))
     before = first.predict(JUDGED)
     second.fit(LEARNED)
 

@@ -46,12 +46,13 @@ def by_centre_share(
     (the reading of its abstract and Figure 1: 171 and 69 of 240 patients).
 
     Args:
-        cohort: Patients with known outcome.
+        cohort: Patients; one of unknown outcome is not drawn.
         endpoint: Endpoint whose event is stratified by.
         train: Share of each centre's patients to learn from, 0 to 1.
         held_out: Share of each centre's patients to judge on; the two shares of a centre add up to 1.
         seed: Seed of the draw; one stream per centre, so that a centre's draw does not depend on the others.
     """
+    cohort = cohort.evaluable(endpoint)
     centres = sorted(set(cohort.centres))
     faults = [f"centre {name} of the split is not in the cohort" for name in {*train, *held_out} - set(centres)]
     for name in centres:

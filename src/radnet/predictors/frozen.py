@@ -32,6 +32,7 @@ TRUSTED = (
     "radnet.models.elastic_net.ElasticNetLinear",
     "radnet.models.elastic_net.ElasticNetLogistic",
     "radnet.models.elastic_net_cox.ElasticNetCox",
+    "radnet.models.forest.RandomForest",
     "radnet.models.mixed.LogisticMixedModel",
     "radnet.models.pipeline.AtLeast",
     "radnet.models.pipeline.Chosen",

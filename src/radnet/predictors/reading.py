@@ -82,6 +82,8 @@ class Reading:
         What these scores do not allow is left out, and ``notes`` of what comes back says why: a cut-off needs two
         distinct scores, and a model that selects nothing gives everybody the same.
         """
+        if self.rule is None and not self.calibrated:
+            return self.unfitted()
         name = self.endpoint.name
         known = cohort.select(score.index).evaluable(name)
         negate = self.risk == "negate"
