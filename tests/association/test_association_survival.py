@@ -54,6 +54,7 @@ def test_curves_equal_those_of_survfit(case):
         {key: case["outputs"]["km"]["log-log"]["at_times"][key] for key in ("time", "surv", "lower", "upper")}
     )
     theirs["group"] = [name.removeprefix("group=") for name in case["outputs"]["km"]["log-log"]["at_times"]["strata"]]
+    assert len(theirs)
     for one in theirs.itertuples():
         own = curves[(curves["group"].astype(str) == one.group) & (curves["time"] <= one.time)].iloc[-1]
         close([own["survival"], own["lower"], own["upper"]], [one.surv, one.lower, one.upper], rtol=1e-6)
