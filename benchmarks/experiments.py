@@ -3,12 +3,12 @@
 usage: python benchmarks/experiments.py [--experiments zhao_mlp wang_score …] [--protocols strict as_published]
                                         [--work FOLDER] [--out FILE.csv]
 
-Zhao's on the preset `paper` with the effect of its validation AUC (signal 1.9922: image oracle 0.920), the others on the
-presets of their studies. Each run is `train.py` and `evaluate.py` as a user types them, without controls and resampling
-(falsification=false optimism=none), whose time says nothing of the model. Per run: patients learned from and their
-events, patients held out and theirs, held-out discrimination with its interval beside the out-of-fold and the apparent
-one, the oracle (what no model can exceed but by chance) and the reader (who measures what was planted), the value
-printed in the paper, seconds. Rows of the file that are not run anew are kept.
+Zhao's on the preset `paper` with the effect of its validation AUC (signal 1.9922: image oracle 0.920), the others on
+the presets of their studies. Each run is `train.py` and `evaluate.py` as a user types them, without controls and
+resampling (falsification=false optimism=none), whose time says nothing of the model. Per run: patients learned from and
+their events, patients held out and theirs, held-out discrimination with its interval beside the out-of-fold and the
+apparent one, the oracle (what no model can exceed but by chance) and the reader (who measures what was planted), the
+value printed in the paper, seconds. Rows of the file that are not run anew are kept.
 """
 
 import argparse

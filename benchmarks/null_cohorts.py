@@ -7,7 +7,9 @@ the strict protocol on each. Held-out discrimination must be 0.5 on average, wit
 the spread between cohorts), and its 95 % interval must hold 0.5 in at least 16 of 20: fewer happen to an honest one
 in 0.3 % of such series. Two folds only, and none within them: they fit the cut-off, which discrimination does not see.
 Zhao's cohorts have 100 patients of the preset `small`, or 400 of `paper` where no image is read (the combined positive
-score is known of half of them, and DeLong's interval needs ten with the event); Wang's 185, half the study, of `wang`.
+score is known of half of them, and DeLong's interval needs ten with the event); Wang's 185, half the study, of `wang`;
+Han's half the study, the forest of phenotype judged on CD8 and on response (of phenotype there are 12 held out);
+Ligero's the whole study.
 """
 
 import argparse
@@ -23,6 +25,8 @@ from radnet.judgement import judge
 IMAGES = ["preset=small", "data.knobs.n=100", "data.knobs.exact_counts=false"]
 TABLES = ["preset=paper", "data.knobs.n=400", "data.knobs.images=false"]
 WANG = ["data.knobs.n=185"]
+HAN = ["data.knobs.n=176"]
+ENDPOINTS = {"han_tme": "cd8", "han_response": "response"}  # where it is not the endpoint learned
 COHORTS = {
     "zhao_clinical": TABLES,
     "zhao_mlp": IMAGES,
@@ -35,6 +39,11 @@ COHORTS = {
     "wang_nomogram": WANG,
     "wang_tnm": WANG,
     "wang_clinical": WANG,
+    "han_tme": HAN,
+    "han_response": HAN,
+    "ligero_radiomics": [],
+    "ligero_combined": [],
+    "ligero_clinical": [],
 }
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -55,6 +64,7 @@ def held_out(name: str, seed: int) -> dict[str, object]:
     judge(load_config("evaluate", [f"run={run}", "report=false"]))
     metrics = pd.read_csv(run / "evaluation" / "metrics.csv", keep_default_na=False)
     rows = metrics[(metrics["model"] == name) & (metrics["partition"] == "held_out") & (metrics["level"] == "patient")]
+    rows = rows[rows["endpoint"] == ENDPOINTS.get(name, rows["endpoint"].iloc[0])]
     rows = rows[(rows["centre"] == "") & (rows["subgroup"] == "") & rows["method"].isin(["delong", "harrell"])]
     found = rows[rows["metric"].isin(["auc", "c_index"])].iloc[0]
     lower, upper = float(found["lower"] or "nan"), float(found["upper"] or "nan")
