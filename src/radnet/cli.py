@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from io import TextIOWrapper
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 _ADJUSTMENTS = ("none", "bonferroni", "holm", "hochberg", "BH", "BY")
 _CODED = "columns of numbers that are codes, such as a stage"
+_PER = "ratios per so many units of a number, such as score=0.1; else per 1"
+_MODELS = "set each variable's model and that of all side by side by AIC, on the patients who have every variable"
+_MODEL = "further models of --models"
 EXTRAS = {
     "torch": "train",
     "pytorch_lightning": "train",
@@ -41,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _train(given[1:])
         if given[:1] == ["evaluate"]:
             return _evaluate(given[1:])
-        options = _parser().parse_args(given)
+        given, settings = _settings_apart(given) if given[:1] == ["compare"] else (given, [])
+        options = _parser().parse_args(given, argparse.Namespace(train_settings=settings))
         return int(options.run(options))
     except ModuleNotFoundError as error:
         extra = EXTRAS.get((error.name or "").split(".")[0])
@@ -54,6 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {_innermost(error)}", file=sys.stderr)
         return 2 if getattr(error, "from_command_line", False) else 1
+
+
+def _settings_apart(given: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part the words key=value that end a command from those before; argparse would give them to the last option."""
+    settings = list(takewhile(lambda word: "=" in word and not word.startswith("-"), reversed(given)))[::-1]
+    return list(given[: len(given) - len(settings)]), settings
 
 
 def _innermost(error: BaseException) -> str:
@@ -140,13 +151,37 @@ def _parser() -> argparse.ArgumentParser:
     regression.add_argument("--variables", nargs="+", metavar="COLUMN", help="default: all but names and outcomes")
     regression.add_argument("--categorical", nargs="+", action="extend", default=[], metavar="COLUMN", help=_CODED)
     regression.add_argument("--reference", nargs="+", action="extend", default=[], metavar="COLUMN=LEVEL")
+    regression.add_argument("--per", nargs="+", action="extend", default=[], metavar="COLUMN=UNITS", help=_PER)
     regression.add_argument("--enter-below", type=float, metavar="P", help="univariable p-value that enters the model")
     regression.add_argument("--adjust", default="none", choices=_ADJUSTMENTS, help="p-values for their number, as R's")
     regression.add_argument("--level", type=float, default=0.95, help="coverage of the intervals")
     regression.add_argument("--out", type=Path, required=True, metavar="table.csv")
+    regression.add_argument("--models", type=Path, metavar="models.csv", help=_MODELS)
+    regression.add_argument(
+        "--model", nargs="+", action="extend", default=[], metavar="NAME=COLUMN,COLUMN", help=_MODEL
+    )
     regression.add_argument("--nomogram", type=Path, metavar="points.csv", help="write the model as points, as R's rms")
     regression.add_argument("--times", type=float, nargs="+", default=[], metavar="T", help="of its survival axes")
     regression.set_defaults(run=_regression)
+
+    compare = verbs.add_parser(
+        "compare",
+        help="train models, and every rule that pools lesions, on the same folds, and test their differences",
+        epilog="Words key=value at the end are settings of training for every model, such as seed=3 split=kfold.",
+    )
+    compare.add_argument("folder", type=Path)
+    compare.add_argument("--models", nargs="+", required=True, metavar="NAME", help="names in conf/experiment")
+    compare.add_argument(
+        "--aggregate",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="RULE",
+        help="rules that pool the lesions of a patient; default: all",
+    )
+    compare.add_argument("--out", type=Path, required=True, metavar="compare.csv")
+    compare.add_argument("--work", type=Path, metavar="FOLDER", help="of the runs; default: <out>_runs")
+    compare.set_defaults(run=_compare)
 
     associate = verbs.add_parser("associate", help="set images beside biology: what a plan declares, and nothing else")
     associate.add_argument("plan", type=Path, metavar="PLAN.yaml")
@@ -394,17 +429,19 @@ def _regression(options: argparse.Namespace) -> int:
     from radnet.evaluation.regression.shown import shown_regression, told_model, told_notes
     from radnet.tables import write_table
 
-    pairs = [reference.partition("=") for reference in options.reference]
-    if wrong := [name for name, equals, _ in pairs if not equals]:
-        raise ConfigFault(f"--reference takes COLUMN=LEVEL, got {', '.join(wrong)}", from_command_line=True)
+    reference = _named(options.reference, "--reference takes COLUMN=LEVEL")
+    units = _named(options.per, "--per takes COLUMN=UNITS, such as score=0.1")
+    if wrong := [f"{name}={unit}" for name, unit in units.items() if not _is_number(unit)]:
+        raise ConfigFault(f"--per takes COLUMN=UNITS, such as score=0.1, got {', '.join(wrong)}", True)
+    further = _named(options.model, "--model takes NAME=COLUMN,COLUMN")
+    if further and not options.models:
+        raise ConfigFault("--model names further models of --models: give the file it writes", from_command_line=True)
     if not 0 < options.level < 1:
         raise ConfigFault(f"--level must lie between 0 and 1, got {options.level:g}", from_command_line=True)
     if options.nomogram and bool(options.time) != bool(options.times):
         told = "with --time needs --times" if options.time else "has --times only with --time"
         raise ConfigFault(f"--nomogram {told}", from_command_line=True)
-    patients = with_categories(
-        _patients(options.clinical), options.categorical, {name: level for name, _, level in pairs}
-    )
+    patients = with_categories(_patients(options.clinical), options.categorical, reference)
     table = regression_table(
         patients,
         _covariates(patients, options),
@@ -413,14 +450,36 @@ def _regression(options: argparse.Namespace) -> int:
         level=options.level,
         enter_below=options.enter_below,
         adjust=options.adjust,
+        per={name: float(unit) for name, unit in units.items()},
     )
     write_table(table, options.out)
     _show(shown_regression(table, options.level))
     print("\n".join([told_model(table), *told_notes(table)]))
     print(f"{table['variable'].nunique()} variables: {options.out}")
+    if options.models:
+        _models(patients, table, {name: columns.split(",") for name, columns in further.items()}, options)
     if options.nomogram:
         _nomogram(patients, table, options)
     return 0
+
+
+def _models(
+    patients: "DataFrame", table: "DataFrame", further: Mapping[str, Sequence[str]], options: argparse.Namespace
+) -> None:
+    from radnet.evaluation.regression.both import MULTIVARIABLE
+    from radnet.evaluation.regression.models import models_table
+    from radnet.evaluation.regression.shown import shown_models, told_models
+    from radnet.tables import write_table
+
+    names = list(dict.fromkeys(table["variable"]))
+    model = table[(table["analysis"] == MULTIVARIABLE) & ~table["note"].str.startswith("left out")]
+    together = list(dict.fromkeys(model["variable"]))
+    models: dict[str, Sequence[str]] = {name: [name] for name in names}
+    models |= {MULTIVARIABLE: together} if len(together) > 1 else {}
+    compared = models_table(patients, {**models, **further}, event=options.event, time=options.time)
+    write_table(compared, options.models)
+    _show(shown_models(compared))
+    print("\n".join([*told_models(compared), f"{len(compared)} models: {options.models}"]))
 
 
 def _nomogram(patients: "DataFrame", table: "DataFrame", options: argparse.Namespace) -> None:
@@ -446,13 +505,31 @@ def _nomogram(patients: "DataFrame", table: "DataFrame", options: argparse.Names
     print(f"nomogram: {options.nomogram}")
 
 
+def _named(given: Sequence[str], expected: str) -> dict[str, str]:
+    """Return what is typed as NAME=VALUE, by name; anything else is wrong usage."""
+    from radnet.config import ConfigFault
+
+    pairs = [one.partition("=") for one in given]
+    if wrong := [one for one, (name, _, value) in zip(given, pairs, strict=True) if not (name and value)]:
+        raise ConfigFault(f"{expected}, got {', '.join(wrong)}", from_command_line=True)
+    return {name: value for name, _, value in pairs}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _covariates(patients: "DataFrame", options: argparse.Namespace) -> list[str]:
     """Return the variables asked for; else all columns but names, split and every outcome that is known as one."""
     from radnet.check.cohort_folder import reference_endpoints
 
     if options.variables:
         return list(options.variables)
-    outcomes = {column for one in reference_endpoints().values() for column in (one.event, one.time)}
+    outcomes = {column for one in reference_endpoints().values() for column in one.columns}
     aside = {"patient_id", "centre", "split", options.event, options.time, *outcomes}
     return [name for name in patients.columns if name not in aside]
 
@@ -481,12 +558,30 @@ def _show(table: "Table") -> None:
     (terminal if terminal.is_terminal else Console(width=100)).print(table)
 
 
+def _compare(options: argparse.Namespace) -> int:
+    from radnet.comparison.run import compare
+    from radnet.comparison.table import shown_comparison
+
+    work = options.work or options.out.with_name(f"{options.out.stem}_runs")
+    found = compare(options.folder, options.models, options.aggregate, options.out, work, options.train_settings)
+    _show(shown_comparison(found.table, found.reference))
+    print("\n".join(found.limits()))
+    print(f"comparison: {options.out}")
+    print(f"page of all that was judged: radnet report {found.evaluation}")
+    code = _tell(found.messages)
+    for name, why in found.failed.items():
+        print(f"error: {name}: {why}", file=sys.stderr)
+    return 1 if found.failed else code
+
+
 def _associate(options: argparse.Namespace) -> int:
     from radnet.association.run import run_plan
+    from radnet.report.html import write_report
 
     carried = run_plan(options.plan)
     print("\n".join(carried.headline()))
     print(f"associations: {carried.plan.output / 'associations.parquet'}")
+    print(f"report: {write_report(carried.plan.page)}")
     for name, result in carried.results.items():
         for table, patients in result.unmatched.items():
             print(f"step {name}: {len(patients)} of {table} are left out: another table lacks them", file=sys.stderr)

@@ -16,15 +16,45 @@ TimeUnit = Literal["days", "months", "years"]
 
 
 @dataclass(frozen=True, slots=True)
+class BenefitColumns:
+    """Columns of ``clinical.csv`` that tell, beside best response, whether a patient had clinical benefit.
+
+    Attributes:
+        stable_months: Months that stable disease lasted, or was seen to last; empty but for best response SD.
+        stable_ended: Column of 0 and 1; 1 means that progression or death ended it, 0 that it held at the last look.
+            None where no column tells: then short stable disease is never taken to have ended.
+        response_months: Months until a complete or partial response; empty but for these. None where not written.
+        months: How long stable disease has to last to be a benefit: longer than this.
+    """
+
+    stable_months: str
+    stable_ended: str | None = None
+    response_months: str | None = None
+    months: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not self.stable_months:
+            raise ValueError("benefit needs the column of months in stable disease: endpoint.derive.stable_months=…")
+        if not 0 < self.months < float("inf"):
+            raise ValueError(f"months that stable disease has to last must be above 0, got {self.months}")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that are read."""
+        return tuple(one for one in (self.stable_months, self.stable_ended, self.response_months) if one)
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """What is predicted, and in which columns of ``clinical.csv`` it stands.
 
     Attributes:
         name: Word used in every table (``response``, ``pfs`` …).
-        event: Column of 0 and 1; 1 means that the event was seen.
+        event: Column of 0 and 1; 1 means that the event was seen. With ``derive``, the column of best response.
         time: Column of follow-up times, or None for a binary endpoint.
         time_unit: Unit of ``time``; never converted in silence.
         horizon: Time, in ``time_unit``, that a predicted probability refers to.
+        derive: Further columns, where the event is clinical benefit and follows from best response and its duration.
     """
 
     name: str
@@ -32,6 +62,7 @@ class Endpoint:
     time: str | None = None
     time_unit: TimeUnit | None = None
     horizon: float | None = None
+    derive: BenefitColumns | None = None
 
     def __post_init__(self) -> None:
         if not self.name or not self.event:
@@ -43,6 +74,14 @@ class Endpoint:
             )
         if self.time is None and (self.time_unit is not None or self.horizon is not None):
             raise ValueError(f"endpoint {self.name}: time_unit and horizon belong to a time column, and none is named")
+        if self.derive is not None and self.time is not None:
+            raise ValueError(f"endpoint {self.name}: benefit is yes or no, and has no time: give endpoint.time=null")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of ``clinical.csv`` that are read."""
+        further = () if self.derive is None else self.derive.columns
+        return (self.event, *(() if self.time is None else (self.time,)), *further)
 
 
 @dataclass(frozen=True, slots=True)

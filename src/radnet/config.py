@@ -195,8 +195,8 @@ def _is_option(group: str, name: str) -> bool:
 def outcome_columns() -> set[str]:
     """Return the columns of clinical.csv that the endpoints of conf/ read."""
     endpoints = [OmegaConf.load(config_folder() / "endpoint" / f"{name}.yaml") for name in options("endpoint")]
-    named = (OmegaConf.select(one, key) for one in endpoints for key in ("event", "time"))
-    return {str(column) for column in named if column}
+    keys = ("event", "time", "derive.stable_months", "derive.stable_ended", "derive.response_months")
+    return {str(column) for one in endpoints for key in keys if (column := OmegaConf.select(one, key))}
 
 
 def target_faults(config: DictConfig) -> list[str]:

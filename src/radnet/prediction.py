@@ -96,7 +96,7 @@ def _endpoints(root: Path, model: ModelFolder) -> list[Endpoint]:
     """Return the endpoints of which the cohort has the columns: new patients have no outcome yet."""
     columns = set(read_table(root / "clinical.csv").columns if (root / "clinical.csv").is_file() else [])
     every = [one.endpoint for one in model.readings]
-    return [one for one in every if {one.event, one.time} - {None} <= columns]
+    return [one for one in every if set(one.columns) <= columns]
 
 
 def _rows(cohort: Cohort, model: ModelFolder) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -109,7 +109,7 @@ def test_more_patients_leave_the_images_of_earlier_ones_unchanged(tmp_path):
         ({"ring_sign": 1}, set()),
         ({"images": False}, set()),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_a_knob_alters_no_unrelated_draw(knob, moved):
     plain = plant(simulation_settings("paper")).patients

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 
-from radnet.cohort import Cohort, Endpoint, Outcome, Patient
+from radnet.cohort import BenefitColumns, Cohort, Endpoint, Outcome, Patient
 from radnet.evaluation.cutoff import Cutoff, max_sensitivity, youden
 from radnet.evaluation.cutoff_rules import by_maxstat, by_median, by_time_youden, by_value
 from radnet.models.calibration import HazardCalibration, LogisticCalibration
@@ -179,9 +179,50 @@ def test_scores_that_point_the_wrong_way_give_everybody_one_probability_and_say_
 
 
 def test_a_further_endpoint_without_a_rule_has_the_cut_off_of_the_endpoint_learned():
-    with pytest.raises(ValueError, match="needs a cut-off of its own"):
-        Reading(PFS, None, risk="negate")
     assert Reading(PFS, None).fit(patients([1, 0, 1, 0, 1, 0], [3.0, 5.0, 4.0, 9.0, 11.0, 12.0]), SCORE).cutoff is None
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+@pytest.mark.parametrize("learned", [0.4, 0.0, -0.0, 1 / 3, -2.5, 1e300, 5e-324])
+def test_by_the_cut_off_learned_a_negated_score_parts_the_same_patients_those_who_equal_it_too(learned, calibrated):
+    cohort = patients([1, 0, 1, 0, 1, 0], [3.0, 5.0, 4.0, 9.0, 11.0, 12.0])
+    around = [np.nextafter(learned, -np.inf), learned, np.nextafter(learned, np.inf), learned, -learned, 0.0]
+    score = SCORE if calibrated else SCORE * 0 + around
+
+    fitted = Reading(PFS, None, risk="negate", calibrated=calibrated).fit(cohort, score)
+    read = replace(fitted, cutoff=Cutoff(learned, "max_sensitivity")).read(scored(around))
+
+    promised = np.array(around) >= learned  # of the event learned, and so of low risk
+    high_risk = read.patients["score"].to_numpy() >= read.cutoff
+    assert high_risk.tolist() == (~promised).tolist()
+    assert 0 < high_risk.sum() < len(around)
+
+
+def test_a_negated_reading_without_a_cut_off_to_share_has_none():
+    fitted = Reading(PFS, None, risk="negate").unfitted()
+
+    assert fitted.cutoff is None
+    assert replace(fitted, cutoff=None).read(scored([0.1, 0.9])).cutoff is None
+
+
+def test_a_shared_cut_off_is_turned_once_however_often_it_is_kept():
+    shared = replace(Reading(PFS, None, risk="negate").unfitted(), cutoff=Cutoff(0.45, "max_sensitivity"))
+
+    again = replace(shared, horizons=(12,))
+    kept = reading_from(json.loads(json.dumps(again.as_dict(), allow_nan=False)))
+
+    assert shared.cutoff.value == np.nextafter(-0.45, np.inf)
+    assert shared.cutoff.rule == "max_sensitivity"
+    assert (again.cutoff.value, kept.cutoff.value) == (shared.cutoff.value, shared.cutoff.value)
+    assert kept.read(scored([0.45, 0.1])).cutoff == shared.cutoff.value
+
+
+def test_a_reading_of_benefit_that_is_derived_keeps_the_columns_it_is_derived_from():
+    endpoint = Endpoint("benefit", "best_response", derive=BenefitColumns("sd_months", "sd_ended", months=6))
+
+    kept = reading_from(json.loads(json.dumps(FittedReading(endpoint, None, PLATT).as_dict())))
+
+    assert kept.endpoint == endpoint
 
 
 def _refuse_constant(rule, event, score):

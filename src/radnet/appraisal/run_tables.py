@@ -39,7 +39,7 @@ def run_table_one(
     table.insert(0, "centre", [one.centre for one in everybody])
     event = [*development.events(endpoint.name), *held_out.events(endpoint.name)]
     if len(held_out):
-        table.insert(1, endpoint.event, [int(one) for one in event])
+        table.insert(1, endpoint.name, [int(one) for one in event])
         part = ["development"] * len(development) + ["held_out"] * len(held_out)
         order = ["development", "held_out"]
     else:

@@ -121,11 +121,15 @@ def reference_endpoints() -> dict[str, Endpoint]:
 
 
 def present_endpoints(root: Path) -> list[Endpoint]:
-    """Return the reference endpoints whose event clinical.csv has, with their time where it has that too."""
+    """Return the reference endpoints whose event clinical.csv has, with their time where it has that too.
+
+    One that is derived is there where every column is.
+    """
     if not (root / CLINICAL).is_file():
         return []
     columns = read_spreadsheet(root / CLINICAL).cells.columns
     present = [one for one in reference_endpoints().values() if one.event in columns]
+    present = [one for one in present if one.derive is None or set(one.columns) <= set(columns)]
     return [one if one.time is None or one.time in columns else Endpoint(one.name, one.event) for one in present]
 
 

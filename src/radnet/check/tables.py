@@ -7,7 +7,7 @@ from difflib import get_close_matches
 import pandas as pd
 
 from radnet.cohort import Cohort, Endpoint, Patient
-from radnet.data.cohort_tables import CLINICAL, LESION_DEFAULTS, LESIONS, MISSING, Tables, rows_of
+from radnet.data.cohort_tables import CLINICAL, LESION_DEFAULTS, LESIONS, MISSING, Tables, known_event, rows_of
 from radnet.data.split import shared_centre_fraction
 from radnet.tables import Finding, warning
 
@@ -41,7 +41,7 @@ def table_warnings(tables: Tables, endpoints: Sequence[Endpoint], reference: Col
 
 def _unknown_columns(tables: Tables, endpoints: Sequence[Endpoint], reference: Collection[Endpoint]) -> list[Finding]:
     """Columns that nothing reads and whose name is nearly that of one that is read."""
-    outcomes = [column for one in (*endpoints, *reference) for column in (one.event, one.time) if column]
+    outcomes = [column for one in (*endpoints, *reference) for column in one.columns]
     absent = [one for one in ("patient_id", "centre", "split", *outcomes) if one not in tables.clinical.columns]
     findings = []
     for file, table, names in (
@@ -61,9 +61,7 @@ def _unknown_columns(tables: Tables, endpoints: Sequence[Endpoint], reference: C
 
 def _slips(tables: Tables, endpoints: Sequence[Endpoint]) -> list[Finding]:
     """Texts in a column of numbers: one of them makes categories of the whole column."""
-    others = {"patient_id", "centre", "split"} | {
-        column for one in endpoints for column in (one.event, one.time) if column
-    }
+    others = {"patient_id", "centre", "split"} | {column for one in endpoints for column in one.columns}
     findings = []
     for column in [one for one in tables.clinical.columns if one not in others]:
         known = tables.clinical.loc[~tables.clinical[column].isin(MISSING), column]
@@ -117,23 +115,34 @@ def _outcome_findings(tables: Tables, endpoints: Sequence[Endpoint]) -> list[Fin
         return [warning(CLINICAL, told, "name yours: --event COLUMN [--time COLUMN --time-unit UNIT]")]
     findings = []
     for one in endpoints:
-        columns = [column for column in (one.event, one.time) if column]
-        if not {"patient_id", *columns} <= set(clinical.columns):
+        if not {"patient_id", *one.columns} <= set(clinical.columns):
             continue
-        unknown = clinical[columns].isin(MISSING).any(axis=1)
-        if unknown.any():
-            told = f"{one.name} is not known of {named(clinical.loc[unknown, 'patient_id'])}, {len(clinical)} in all"
+        found = _events(clinical, one)
+        if (unknown := found.isna()).any():
+            patients = clinical["patient_id"].loc[found.index[unknown]]
+            told = f"{one.name} is not known of {named(patients)}, {len(clinical)} in all"
             findings.append(warning(CLINICAL, told, "they are left out for this endpoint, never counted as negative"))
-        event = pd.to_numeric(clinical.loc[~unknown, one.event], errors="coerce")
-        event = event[event.isin([0, 1])]
+        event = found[~unknown]
         groups = {"": event}
         if "split" in clinical and set(clinical["split"]) == {"train", "held_out"}:
-            groups |= {f" of the split's {side}": event[clinical["split"] == side] for side in ("train", "held_out")}
+            split = clinical["split"].loc[event.index]
+            groups |= {f" of the split's {side}": event[split == side] for side in ("train", "held_out")}
         for where, of_group in groups.items():
             if imbalance := _imbalance(of_group):
                 findings.append(warning(CLINICAL, f"{one.name}: {imbalance}{where}", "expect wide intervals"))
                 break
     return findings
+
+
+def _events(clinical: pd.DataFrame, endpoint: Endpoint) -> pd.Series:
+    """Return 1 and 0 by row, NaN where the event is not known; without the rows whose cells are faults."""
+    events = {}
+    for row, cells in rows_of(clinical):
+        try:
+            events[row] = known_event(cells, endpoint)
+        except ValueError:
+            continue  # told among the faults
+    return pd.Series(events, dtype=float)
 
 
 def _imbalance(event: pd.Series) -> str | None:

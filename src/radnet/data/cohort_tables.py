@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from radnet.cohort import Endpoint
+from radnet.cohort import BenefitColumns, Endpoint
 from radnet.data import clinical_schema
+from radnet.data.clinical_benefit import clinical_benefit
 from radnet.data.clinical_schema import read_clinical_schema, schema_findings
 from radnet.data.spreadsheet import Spreadsheet, read_spreadsheet
 from radnet.tables import MISSING, Finding, did_you_mean, fault
@@ -85,9 +86,7 @@ def rows_of(table: pd.DataFrame) -> Iterator[tuple[int, dict[str, str]]]:
 
 def _clinical_faults(sheet: Spreadsheet, endpoints: Sequence[Endpoint]) -> list[Finding]:
     file, table = CLINICAL, sheet.cells
-    needed = ["patient_id", "centre"]
-    for endpoint in endpoints:
-        needed += [endpoint.event] + ([endpoint.time] if endpoint.time else [])
+    needed = ["patient_id", "centre", *(column for endpoint in endpoints for column in endpoint.columns)]
     columns = [str(column) for column in table.columns]
     findings = [
         fault(file, f"no column {column}", did_you_mean(column, columns))
@@ -146,18 +145,75 @@ def _second_row(split: str, row: int, first_split: str) -> tuple[str, str]:
     return f"the patient already stands in row {row}", "one row per patient"
 
 
+def known_event(cells: Mapping[str, str], endpoint: Endpoint) -> bool | None:
+    """Return whether the patient of a row had the event, None where that is not known.
+
+    Raises:
+        ValueError: If a cell is none that an outcome can be, which ``read_tables`` lists among the faults.
+    """
+    if faults := _outcome_faults(cells, endpoint):
+        raise ValueError("; ".join(found for found, _ in faults))
+    if endpoint.derive is not None:
+        return _benefit(cells, endpoint.event, endpoint.derive)
+    if any(cells.get(column, "") in MISSING for column in endpoint.columns):
+        return None
+    return as_number(cells[endpoint.event]) == 1.0
+
+
 def _outcome_faults(cells: Mapping[str, str], endpoint: Endpoint) -> list[tuple[str, str]]:
-    faults = []
-    event = cells.get(endpoint.event, "")
-    if event not in MISSING and as_number(event) not in (0.0, 1.0):
-        fix = "write 1 where the event was seen, 0 where it was not, nothing if not known"
-        faults.append((f"{endpoint.event} is {event!r}, expected 0 or 1", fix))
-    if endpoint.time and (time := cells.get(endpoint.time, "")) not in MISSING:
-        number = as_number(time)
-        if number is None or not 0 < number < float("inf"):
-            found = f"{endpoint.time} is {time!r}, expected {endpoint.time_unit} longer than 0"
-            faults.append((found, "correct it, or leave it empty if not known"))
+    if endpoint.derive is not None:
+        return _benefit_faults(cells, endpoint.event, endpoint.derive)
+    faults = _flag_faults(cells, endpoint.event, "1 where the event was seen, 0 where it was not")
+    if endpoint.time:
+        faults += _time_faults(cells, endpoint.time, str(endpoint.time_unit))
     return faults
+
+
+def _benefit_faults(cells: Mapping[str, str], response: str, of: BenefitColumns) -> list[tuple[str, str]]:
+    faults = _time_faults(cells, of.stable_months, "months")
+    if of.response_months:
+        faults += _time_faults(cells, of.response_months, "months")
+    if of.stable_ended:
+        faults += _flag_faults(cells, of.stable_ended, "1 where stable disease ended, 0 where it held at the last look")
+    if not faults:
+        try:
+            _benefit(cells, response, of)
+        except ValueError as error:
+            faults.append((f"{response}: {error}", "correct the one or the other, or leave empty what is not known"))
+    return faults
+
+
+def _benefit(cells: Mapping[str, str], response: str, of: BenefitColumns) -> bool | None:
+    def known(column: str | None) -> str | None:
+        text = cells.get(column, "") if column else ""
+        return None if text in MISSING else text
+
+    def number(column: str | None) -> float | None:
+        return None if (text := known(column)) is None else as_number(text)
+
+    ended = number(of.stable_ended)
+    return clinical_benefit(
+        known(response),
+        stable_months=number(of.stable_months),
+        stable_ended=None if ended is None else ended == 1.0,
+        response_months=number(of.response_months),
+        months=of.months,
+    )
+
+
+def _flag_faults(cells: Mapping[str, str], column: str, meaning: str) -> list[tuple[str, str]]:
+    cell = cells.get(column, "")
+    if cell in MISSING or as_number(cell) in (0.0, 1.0):
+        return []
+    return [(f"{column} is {cell!r}, expected 0 or 1", f"write {meaning}, nothing if not known")]
+
+
+def _time_faults(cells: Mapping[str, str], column: str, unit: str) -> list[tuple[str, str]]:
+    cell = cells.get(column, "")
+    number = as_number(cell)
+    if cell in MISSING or (number is not None and 0 < number < float("inf")):
+        return []
+    return [(f"{column} is {cell!r}, expected {unit} longer than 0", "correct it, or leave it empty if not known")]
 
 
 def _schema_faults(root: Path, clinical: pd.DataFrame) -> list[Finding]:

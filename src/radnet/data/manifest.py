@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from radnet.cohort import Cohort, Delineation, Endpoint, Lesion, Outcome, Patient
-from radnet.data.cohort_tables import as_number, read_tables, rows_of
+from radnet.data.cohort_tables import as_number, known_event, read_tables, rows_of
 from radnet.data.features import read_features
 from radnet.tables import MISSING, TableFault
 
@@ -59,7 +59,7 @@ def _lesions(table: pd.DataFrame, root: Path) -> dict[str, tuple[Lesion, ...]]:
 def _patients(
     table: pd.DataFrame, endpoints: Sequence[Endpoint], lesions: Mapping[str, tuple[Lesion, ...]]
 ) -> tuple[Patient, ...]:
-    outcome_columns = {column for one in endpoints for column in (one.event, one.time) if column}
+    outcome_columns = {column for one in endpoints for column in one.columns}
     covariates = [c for c in table.columns if c not in {"patient_id", "centre", "split", *outcome_columns}]
     values = {column: _typed(table[column]) for column in covariates}
     patients = []
@@ -78,11 +78,10 @@ def _patients(
 
 
 def _outcome(cells: Mapping[str, str], endpoint: Endpoint) -> Outcome | None:
-    event = cells[endpoint.event]
-    time = cells[endpoint.time] if endpoint.time else None
-    if event in MISSING or time in MISSING:
+    event = known_event(cells, endpoint)
+    if event is None:
         return None
-    return Outcome(event=float(event) == 1.0, time=None if time is None else float(time))
+    return Outcome(event, time=float(cells[endpoint.time]) if endpoint.time else None)
 
 
 def _typed(column: pd.Series) -> list[float | str | None]:

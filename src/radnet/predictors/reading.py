@@ -1,6 +1,7 @@
 """How a score is read on an endpoint: its sign, the cut-off frozen on it, and the probabilities it stands for."""
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol
@@ -8,7 +9,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import pandas as pd
 
-from radnet.cohort import Cohort, Endpoint
+from radnet.cohort import BenefitColumns, Cohort, Endpoint
 from radnet.models.calibration import Calibration, calibrate, calibration_from
 from radnet.predictors.base import Prediction, no_lesions
 
@@ -33,7 +34,8 @@ class Reading:
     Attributes:
         endpoint: The endpoint learned, or another that the score is read on too.
         rule: Fits the cut-off; called with event and score, and with time where the endpoint has follow-up. None, of a
-            further endpoint: the cut-off of the endpoint learned, as survival is shown by the groups of another end.
+            further endpoint: the cut-off of the endpoint learned, as survival is shown by the groups of another end. A
+            negated score is then cut so that the groups are of the same patients, with their names exchanged.
         risk: ``negate`` where the score counts the other way: one of response promises less progression.
         horizons: Times, in the endpoint's unit, at which a probability is foretold beside that of its own horizon.
         calibrated: Whether scores become probabilities, learned on the same scores as the cut-off.
@@ -53,8 +55,6 @@ class Reading:
                 f"horizons are times, and endpoint {self.endpoint.name} has no follow-up: give horizons=[]"
             )
         if self.rule is None:
-            if self.risk == "negate":
-                raise ValueError("a score that counts the other way needs a cut-off of its own: name a rule")
             return
         name = getattr(self.rule, "func", self.rule).__name__
         if lacking := [key for key, value in getattr(self.rule, "keywords", {}).items() if value is None]:
@@ -74,7 +74,7 @@ class Reading:
 
     def unfitted(self) -> "FittedReading":
         """Return the reading without cut-off and probabilities, where there are no scores to learn them from."""
-        return FittedReading(self.endpoint, None, None, self.risk == "negate", tuple(self.horizons))
+        return self._fitted(None, None)
 
     def fit(self, cohort: Cohort, score: pd.Series) -> "FittedReading":
         """Learn the cut-off and the probabilities from scores of patients, by patient_id.
@@ -86,12 +86,11 @@ class Reading:
             return self.unfitted()
         name = self.endpoint.name
         known = cohort.select(score.index).evaluable(name)
-        negate = self.risk == "negate"
         if not len(known):
             nothing = f"{name}: neither cut-off nor probability: of none of {len(score)} patients the outcome is known"
-            return FittedReading(self.endpoint, None, None, negate, tuple(self.horizons), (nothing,))
+            return self._fitted(None, None, nothing)
         event, time = known.events(name), known.times(name)
-        values = (-score if negate else score).loc[known.ids].to_numpy(dtype=float)
+        values = (-score if self.risk == "negate" else score).loc[known.ids].to_numpy(dtype=float)
         follow_up = () if self.endpoint.time is None else (time,)
         cutoff: FittedCutoff | None = None
         calibration: Calibration | None = None
@@ -109,7 +108,12 @@ class Reading:
             else:
                 if calibration.slope == 0 and np.ptp(values) > 0:
                     notes.append(f"{name}: everybody has the same probability: scores do not rise with the event")
-        return FittedReading(self.endpoint, cutoff, calibration, negate, tuple(self.horizons), tuple(notes))
+        return self._fitted(cutoff, calibration, *notes)
+
+    def _fitted(self, cutoff: FittedCutoff | None, calibration: Calibration | None, *notes: str) -> "FittedReading":
+        negate = self.risk == "negate"
+        turns = negate and self.rule is None
+        return FittedReading(self.endpoint, cutoff, calibration, negate, tuple(self.horizons), notes, turns)
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,8 @@ class FittedReading:
         negate: Whether the score counts the other way.
         horizons: Times at which a probability is foretold beside that of the endpoint's own horizon.
         notes: What could not be learned, and why.
+        turns: Whether the cut-off put in next is that of the score before it was negated. It is then turned: who scores
+            ``cutoff`` or more, and so is promised the event learned, is of low risk, and everybody below is of high.
     """
 
     endpoint: Endpoint
@@ -131,6 +137,12 @@ class FittedReading:
     negate: bool = False
     horizons: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    turns: bool = False
+
+    def __post_init__(self) -> None:
+        if self.turns and self.cutoff is not None:
+            object.__setattr__(self, "cutoff", _turned(self.cutoff))
+            object.__setattr__(self, "turns", False)
 
     def read(self, prediction: Prediction) -> Prediction:
         """Return a prediction as it reads on this endpoint; probabilities of the model's own are kept.
@@ -170,11 +182,24 @@ class _KeptCutoff:
     rule: str
 
 
+def _turned(cutoff: FittedCutoff) -> _KeptCutoff:
+    """Return the cut-off of the negated score that parts patients alike: below ``value`` is at or above the new one.
+
+    That is the next number above ``-value``, since a score equal to its cut-off is on the high side on either scale.
+    """
+    return _KeptCutoff(math.nextafter(-cutoff.value, math.inf), cutoff.rule)
+
+
 def reading_from(kept: Mapping[str, Any]) -> FittedReading:
     """Return the reading that ``as_dict`` wrote down."""
     found = kept["cutoff"]
     cutoff = None if found is None else _KeptCutoff(float(found["value"]), str(found["rule"]))
     calibration = None if kept["calibration"] is None else calibration_from(kept["calibration"])
     return FittedReading(
-        Endpoint(**kept["endpoint"]), cutoff, calibration, bool(kept["negate"]), tuple(kept["horizons"])
+        _endpoint(kept["endpoint"]), cutoff, calibration, bool(kept["negate"]), tuple(kept["horizons"])
     )
+
+
+def _endpoint(kept: Mapping[str, Any]) -> Endpoint:
+    derive = kept.get("derive")
+    return Endpoint(**{**kept, "derive": None if derive is None else BenefitColumns(**derive)})

@@ -227,8 +227,8 @@ def test_every_lesion_has_its_image_and_the_truth_what_was_planted(tmp_path, vol
         assert mask.any()
     assert list(clinical) == [
         *("patient_id", "centre", "split", "tumour_type", "ecog", "n_organs", "ldh", "leukocytes", "platelets"),
-        *("neutrophils", "albumin", "lymphocytes", "best_response", "sd_months", "clinical_benefit"),
-        *("os_event", "os_months"),
+        *("neutrophils", "albumin", "lymphocytes", "best_response", "sd_months", "sd_ended"),
+        *("clinical_benefit", "os_event", "os_months"),
     ]
     assert truth["marker_shifts"] == {"albumin": 0.25, "lymphocytes": 0.3}
     assert truth["oracle_auc"].keys() == {"image", "clinical", "combined", "combined_with_centre"}

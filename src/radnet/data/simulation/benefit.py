@@ -110,7 +110,7 @@ COVARIATES = (
     *("tumour_type", "ecog", "n_organs", "ldh", "leukocytes", "platelets"),
     *("neutrophils", "albumin", "lymphocytes"),
 )
-OUTCOMES = ("best_response", "sd_months", "clinical_benefit", "os_event", "os_months")
+OUTCOMES = ("best_response", "sd_months", "sd_ended", "clinical_benefit", "os_event", "os_months")
 
 _CLINICAL_DRAWS = (
     *("split", "clinical_benefit", "lesions", "best_response", "stable"),
@@ -310,6 +310,7 @@ def _course(
     return {
         "best_response": response,
         "sd_months": np.minimum(stable, end.round(2)),
+        "sd_ended": pd.arrays.IntegerArray((stable <= end.round(2)).astype(np.int64), response != "SD"),
         "os_event": (death <= end).astype(int),
         "os_months": months(np.minimum(death, end)),
     }

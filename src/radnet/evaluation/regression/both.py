@@ -1,11 +1,12 @@
 """The regression table of a paper: each variable by itself, then those that enter one model, with what was left out."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from radnet.evaluation.baseline.multiplicity import Adjustment, adjusted_p_values
-from radnet.evaluation.regression.design import refuse_unknown_columns
+from radnet.evaluation.regression.design import is_number, refuse_unknown_columns
 from radnet.evaluation.regression.table import COLUMNS, multivariable_table, univariable_table, untold_table
 
 UNIVARIABLE, MULTIVARIABLE = "univariable", "multivariable"
@@ -20,6 +21,7 @@ def regression_table(
     level: float = 0.95,
     enter_below: float | None = None,
     adjust: Adjustment = "none",
+    per: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
     """Estimate odds ratios (hazard ratios, with a time) of each variable by itself and of all in one model.
 
@@ -36,18 +38,23 @@ def regression_table(
             of variables chosen on the patients it is fitted to has p-values that are too small.
         adjust: How p-values are adjusted for their number, those of each analysis by themselves, in a further column
             ``p_adjusted``; ``none`` adds none.
+        per: How many units of a number its ratio is of, where that is not 1: exp(0.1 b) at 0.1, with the coefficient b
+            of one unit. A further column ``per`` then tells, NaN of a category.
 
     Returns:
         Column ``analysis`` (univariable, multivariable), then ``radnet.evaluation.regression.table.COLUMNS``.
 
     Raises:
-        ValueError: If a column is unknown, or the outcome cannot be one.
+        ValueError: If a column is unknown, the outcome cannot be one, or ``per`` is of no number of the variables.
     """
     refuse_unknown_columns(table, [event, *([] if time is None else [time]), *variables])
     refuse_unusable_outcome(table, event, time)
     if taken := [name for name in variables if name in (event, time)]:
         raise ValueError(f"{', '.join(taken)}: an outcome cannot be a variable as well")
     chosen = list(dict.fromkeys(variables))
+    units = dict(per or {})
+    _refuse_units(table, chosen, units)
+    table = table.assign(**{name: table[name] / unit for name, unit in units.items()})
     alone = univariable_table(table, chosen, event=event, time=time, level=level)
     entering = entered(alone, enter_below)
     parts = {UNIVARIABLE: alone}
@@ -57,10 +64,15 @@ def regression_table(
         parts = {
             name: part.assign(p_adjusted=adjusted_p_values(part["p_value"], adjust)) for name, part in parts.items()
         }
-    joined = [part.assign(analysis=name) for name, part in parts.items()]
-    extra = [] if adjust == "none" else ["p_adjusted"]
-    place = COLUMNS.index("p_value") + 1
-    return pd.concat(joined, ignore_index=True)[["analysis", *COLUMNS[:place], *extra, *COLUMNS[place:]]]
+    joined = pd.concat([part.assign(analysis=name) for name, part in parts.items()], ignore_index=True)
+    columns = ["analysis", *COLUMNS]
+    if adjust != "none":
+        columns.insert(columns.index("p_value") + 1, "p_adjusted")
+    if units:
+        of_number = {name: units.get(name, 1.0) for name in chosen if is_number(table[name])}
+        joined["per"] = joined["variable"].map(of_number).astype(float)
+        columns.insert(columns.index("level") + 1, "per")
+    return joined[columns]
 
 
 def entered(univariable: pd.DataFrame, below: float | None) -> list[str]:
@@ -97,6 +109,16 @@ def refuse_unusable_outcome(table: pd.DataFrame, event: str, time: str | None = 
     if not judged.any() or (time is None and judged.all()):
         needed = "both outcomes" if time is None else "an event"
         raise ValueError(f"{event}: a model needs {needed}, but {int(judged.sum())} of {len(judged)} patients had it")
+
+
+def _refuse_units(table: pd.DataFrame, variables: Sequence[str], units: Mapping[str, float]) -> None:
+    for name, unit in units.items():
+        if name not in variables:
+            raise ValueError(f"{name}: a unit is given, but it is none of the variables {', '.join(variables)}")
+        if not is_number(table[name]):
+            raise ValueError(f"{name}: a category has no unit; leave it out of those that have")
+        if not (math.isfinite(unit) and unit > 0):
+            raise ValueError(f"{name}: a ratio is per a number above 0 of units, got {unit:g}")
 
 
 def _together(table: pd.DataFrame, variables: list[str], event: str, time: str | None, level: float) -> pd.DataFrame:

@@ -65,7 +65,34 @@ def told_model(table: pd.DataFrame) -> str:
     fewer = min(events, n - events) if (fitted["measure"] == "odds_ratio").all() else events
     each = fewer / len(fitted)
     few = ": few, so expect it to do worse on others" if each < 10 else ""
-    return f"multivariable: {n} patients, {events} events, {each:.1f} events per coefficient{few}"
+    fit = f"log-likelihood {fitted['log_likelihood'].iloc[0]:.2f}, AIC {fitted['aic'].iloc[0]:.2f}"
+    return f"multivariable: {n} patients, {events} events, {each:.1f} events per coefficient{few}; {fit}"
+
+
+def shown_models(table: pd.DataFrame) -> Table:
+    """Return a row per model, with its AIC and how far that is from the least.
+
+    Args:
+        table: As ``models_table`` gives it.
+    """
+    shown = Table(box=SIMPLE, pad_edge=False)
+    shown.add_column("model", overflow="fold")
+    for heading in ("events/n", "coefficients", "log-likelihood", "AIC", "above the least"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for row in table.itertuples():
+        numbers = [row.log_likelihood, row.aic, row.difference]
+        told = ["–" if isnan(number) else f"{number:.2f}" for number in numbers]
+        coefficients = "–" if isnan(row.coefficients) else f"{row.coefficients:.0f}"
+        shown.add_row(Text(printable(str(row.model))), f"{row.n_event}/{row.n}", coefficients, *told)
+    return shown
+
+
+def told_models(table: pd.DataFrame) -> list[str]:
+    """Return a line on the patients the models of a ``models_table`` share, and one for each without numbers."""
+    n, events = table["n"].iloc[0], table["n_event"].iloc[0]
+    shared = f"all models: of the {n} patients, {events} events, who have every variable"
+    untold = table[table["note"] != ""]
+    return [shared, *(printable(f"{row.model}: {row.note}") for row in untold.itertuples())]
 
 
 def p_text(p_value: float) -> str:
@@ -81,7 +108,9 @@ def p_text(p_value: float) -> str:
 
 
 def _name(row: pd.Series) -> str:
-    return printable(f"{row['variable']}={row['level']}" if row["level"] else str(row["variable"]))
+    unit = row.get("per", 1.0)
+    per = "" if isnan(unit) or unit == 1 else f" (per {unit:g})"
+    return printable(f"{row['variable']}={row['level']}" if row["level"] else f"{row['variable']}{per}")
 
 
 def _cells(row: pd.Series) -> tuple[str, str]:

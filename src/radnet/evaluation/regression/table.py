@@ -32,10 +32,13 @@ COLUMNS = (
     "p_proportional",
     "n",
     "n_event",
+    "log_likelihood",
+    "aic",
     "note",
 )
 """Columns of a regression table: Wald's bounds and p-value, the profile likelihood's, the likelihood-ratio p-value,
-and for a hazard ratio the p-value of proportional hazards (Schoenfeld's residuals, score test)."""
+and for a hazard ratio the p-value of proportional hazards (Schoenfeld's residuals, score test). ``log_likelihood`` and
+``aic`` are of the model as a whole; of models of other patients they say nothing, see ``models_table``."""
 
 
 def univariable_table(
@@ -95,9 +98,25 @@ def untold_table(
 
 def fitted(table: pd.DataFrame, variables: Sequence[str], *, event: str, time: str | None = None) -> tuple[Fit, Design]:
     """Fit a logistic model (Cox's, with a time) of columns of a table, on the patients who have them all."""
-    whole = _complete(table, variables, event, time)
+    whole = complete_cases(table, variables, event=event, time=time)
     coded = design(whole, variables)
     return _fit(whole, coded, event, time), coded
+
+
+def complete_cases(
+    table: pd.DataFrame, variables: Sequence[str], *, event: str, time: str | None = None
+) -> pd.DataFrame:
+    """Return variables and outcome of the patients who have them all, with the index of the table.
+
+    Raises:
+        ValueError: If a column is unknown, or no patient has all.
+    """
+    columns = _columns(variables, event, time)
+    refuse_unknown_columns(table, columns)
+    whole = table[columns].dropna()
+    if whole.empty:
+        raise ValueError(f"no patient has all of {', '.join(columns)}")
+    return whole
 
 
 def _rows(
@@ -106,12 +125,13 @@ def _rows(
     for name in variables:
         if _is_text(table[name]):
             raise ValueError(f"{name}: a text with {table[name].nunique()} different values is no category")
-    whole = _complete(table, variables, event, time)
+    whole = complete_cases(table, variables, event=event, time=time)
     shared = _shared(whole, event, time)
     coded = design(whole, variables)
     if alike := [name for name, levels in coded.levels.items() if len(levels) < 2]:
         raise ValueError(f"a model needs covariates that differ between patients; these do not: {', '.join(alike)}")
     fit = _fit(whole, coded, event, time)
+    shared |= {"log_likelihood": fit.log_likelihood, "aic": fit.aic}
     p_lrt = {v: likelihood_ratio(fit, _fit(whole, coded.without(v), event, time)).p_value for v in variables}
     proportional = np.full(fit.coefficient.size, nan) if time is None else _proportional(whole, coded, event, time)
     at = {name: index for index, name in enumerate(fit.names)}
@@ -139,7 +159,7 @@ def _untold(
     whole = table[_columns(variables, event, time)].dropna()
     judged = table if whole.empty else whole
     levels = {v: levels_of(judged[v]) for v in variables if not (is_number(judged[v]) or _is_text(judged[v]))}
-    shared = {**_shared(whole, event, time), **_nothing(), "note": note}
+    shared = {**_shared(whole, event, time), **_nothing(), "log_likelihood": nan, "aic": nan, "note": note}
     return [{**shared, "variable": v, "level": name} for v, name in _names(levels, variables)]
 
 
@@ -171,15 +191,6 @@ def _is_text(column: pd.Series) -> bool:
 
 def _columns(variables: Sequence[str], event: str, time: str | None) -> list[str]:
     return [*variables, event, *([] if time is None else [time])]
-
-
-def _complete(table: pd.DataFrame, variables: Sequence[str], event: str, time: str | None) -> pd.DataFrame:
-    columns = _columns(variables, event, time)
-    refuse_unknown_columns(table, columns)
-    whole = table[columns].dropna()
-    if whole.empty:
-        raise ValueError(f"no patient has all of {', '.join(columns)}")
-    return whole
 
 
 def _fit(whole: pd.DataFrame, coded: Design, event: str, time: str | None) -> Fit:
