@@ -65,9 +65,9 @@ def make_study(
 ) -> Cohort:
     """Patients that any experiment of conf/ can learn from: every clinical column, endpoint and centre it names.
 
-    ``log-sigma-1-0-mm-3D_glcm_Contrast`` foretells response, the phenotype, and an early recurrence; the ring foretells
-    nothing. A second reader and a second repeat delineated the lesions of some patients, and of the wavelet features
-    neither agrees with the first.
+    ``log-sigma-1-0-mm-3D_glcm_Contrast`` foretells response, benefit, the phenotype, and an early recurrence; the ring
+    foretells nothing. A second reader and a second repeat delineated the lesions of some patients, and of the wavelet
+    features neither agrees with the first.
 
     Args:
         n: Patients.
@@ -77,7 +77,7 @@ def make_study(
         twice: How many patients, the first, were delineated three times.
         regions: ``lesion``, and ``ring`` if wanted; a ring changes no other number.
     """
-    rng, of_ring = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    rng, of_ring, of_benefit = (np.random.default_rng(one) for one in (seed, [seed, 1], [seed, 2]))
     patients, rows = [], []
     telling = STUDY_FEATURES.index("log-sigma-1-0-mm-3D_glcm_Contrast")
     unstable = np.array([name.startswith("wavelet") for name in STUDY_FEATURES])
@@ -96,11 +96,12 @@ def make_study(
                     "response": Outcome(bool(latent + rng.normal() > 0.3)),
                     "tme": Outcome(bool(latent > 0.2)),
                     "cd8": Outcome(bool(latent > 0.8)),
+                    "clinical_benefit": Outcome(bool(latent + of_benefit.normal() > 0)),
                     "dfs": survival,
                     "pfs": replace(survival, time=float(survival.time * rng.uniform(0.3, 1.0))),
                 },
                 lesions=lesions,
-                clinical=_clinical(rng),
+                clinical=_clinical(rng) | _blood(of_benefit),
             )
         )
         for lesion in lesions:
@@ -130,6 +131,16 @@ def _clinical(rng: np.random.Generator) -> dict[str, float | str | None]:
         "subtype": str(rng.choice(["TNBC", "HER2+", "HR+"])),
         "ctnm": str(rng.choice(["II", "IIIa-b", "IIIc"])),
         **{name: float(rng.integers(0, 2)) for name in numbers},
+    }
+
+
+def _blood(rng: np.random.Generator) -> dict[str, float | str | None]:
+    numbers = ("ldh", "leukocytes", "albumin", "lymphocytes", "platelets", "neutrophils")
+    return {
+        "tumour_type": str(rng.choice(["bladder", "lung", "melanoma"])),
+        "ecog": float(rng.integers(0, 3)),
+        "n_organs": float(rng.integers(1, 5)),
+        **{name: float(rng.lognormal()) for name in numbers},
     }
 
 

@@ -30,9 +30,11 @@ from radnet.files import file_hash, write_atomically, write_json
 from radnet.prediction import score_drift
 from radnet.predictors.base import History, Prediction, Predictor
 from radnet.predictors.folder import save_model
+from radnet.predictors.lesion_rows import site_columns
 from radnet.predictors.nested import NestedPredictor, Place, fit_name
 from radnet.predictors.reading import Reading
 from radnet.predictors.rows import prediction_rows
+from radnet.predictors.selection import step_notes
 from radnet.run_folder import RunFolder, new_folder
 from radnet.run_record import RunRecord, git_commit, versions
 from radnet.study_cohort import selected_by_everybody, with_complete_cases, with_features, with_outcome
@@ -99,7 +101,7 @@ def run_experiment(config: DictConfig) -> Path:
         if len(judged):
             tables.add(judged, model.predict(judged), "held_out")
         tables.log(model.history, "", "")
-        for note in (note for one in model.fitted for note in one.notes):
+        for note in [*step_notes(model.frozen), *(note for one in model.fitted for note in one.notes)]:
             record.say(note)
         before = {**before, "complete_cases": list(config.complete_cases or ())}
         save_model(folder / "model", model.frozen, development, model.fitted, config.name, before)
@@ -192,7 +194,7 @@ def _readings(config: DictConfig, root: Path, record: RunRecord) -> list[Reading
     for reading in (build(one) for one in (config.also or {}).values()):
         if reading.endpoint.name == endpoint.name:  # endpoint=os, where the score is read on os anyway
             continue
-        absent = {reading.endpoint.event, reading.endpoint.time} - columns - {None}
+        absent = set(reading.endpoint.columns) - columns
         if not absent:
             readings.append(reading)
         elif columns:
@@ -372,9 +374,10 @@ def _of_chosen(config: DictConfig, chosen: Sequence[str] | None) -> DictConfig:
     """Return the configuration with features chosen beforehand as the first step of whatever reads features."""
     if chosen is None:
         return config
-    step = {"before_split": {"_target_": "radnet.models.pipeline.Chosen", "names": list(chosen)}}
 
     def reads_them(node: dict[str, Any]) -> dict[str, Any]:
+        names = [*chosen, *site_columns(node.get("sites") or ())]
+        step = {"before_split": {"_target_": "radnet.models.pipeline.Chosen", "names": names}}
         steps = {key: step | node[key] for key in ("prepare", "steps") if key in node and node.get("regions")}
         members = {name: reads_them(one) for name, one in (node.get("members") or {}).items()}
         return node | steps | ({"members": members} if members else {})

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from sklearn.preprocessing import StandardScaler
 
-from radnet.models.pipeline import AtLeast, ClinicalEncoder, Clip, pipeline
+from radnet.models.pipeline import AtLeast, ClinicalEncoder, Clip, LogShift, pipeline
 
 
 def table():
@@ -67,3 +67,38 @@ def test_a_level_is_the_same_as_a_number_and_as_text():
     assert encoder.get_feature_names_out() == ["grade_2", "grade_3b"]
     assert encoder.transform(pd.DataFrame({"grade": [1.0, 2.0, 2.0]})).tolist() == [[0, 0], [1, 0], [1, 0]]
     assert encoder.transform(pd.DataFrame({"grade": ["1", "2", "3b"]})).tolist() == [[0, 0], [1, 0], [0, 1]]
+
+
+def test_a_shifted_logarithm_is_that_of_the_distance_to_the_least_of_training():
+    step = LogShift().fit(np.array([[-3.0, 10.0], [0.0, 11.0], [np.e - 4, 1009.0]]))
+
+    made = step.transform(np.array([[-3.0, 10.0], [np.e - 4, 1009.0]]))
+
+    np.testing.assert_allclose(made, [[0.0, 0.0], [1.0, np.log(1000.0)]], rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("below", [-1e-9, -0.999, -1.0, -50.0])
+def test_a_value_below_all_of_training_counts_as_their_least(below):
+    step = LogShift().fit(np.array([[5.0], [8.0]]))
+
+    assert step.transform(np.array([[5.0 + below]])).tolist() == [[0.0]]
+
+
+def test_a_shifted_logarithm_keeps_the_order_of_values():
+    values = np.random.default_rng(0).normal(size=(50, 1))
+    made = LogShift().fit(values[:20]).transform(np.sort(values, axis=0))
+
+    assert (np.diff(made[:, 0]) >= 0).all()
+
+
+def test_of_a_column_of_0_and_1_it_changes_nothing_that_standardising_does_not():
+    column = np.array([[0.0], [1.0], [1.0], [0.0], [0.0]])
+
+    logged = StandardScaler().fit_transform(LogShift().fit_transform(column))
+
+    np.testing.assert_allclose(logged, StandardScaler().fit_transform(column), rtol=1e-14)
+
+
+def test_a_logarithm_of_what_is_missing_is_refused():
+    with pytest.raises(ValueError, match="column 1 is nan in row 0: a logarithm needs numbers"):
+        LogShift().fit(np.array([[1.0, np.nan]]))

@@ -18,7 +18,16 @@ from radnet.predictors.reading import Reading
 
 EXPERIMENTS = [*options("experiment"), *(f"as_published/{name}" for name in options("experiment/as_published"))]
 EVERY = pytest.mark.parametrize("experiment", EXPERIMENTS)
-LINEAR = ["wang_clinical", "wang_tnm", "zhao_clinical", "zhao_clinical_pdl1", "zhao_pdl1", "zhao_pdl1_ge10"]
+SMALL_NET = ["elastic_net.elastic_net.alphas=[1.0]", "elastic_net.elastic_net.n_folds=4"]
+LINEAR = [
+    "ligero_clinical",
+    "wang_clinical",
+    "wang_tnm",
+    "zhao_clinical",
+    "zhao_clinical_pdl1",
+    "zhao_pdl1",
+    "zhao_pdl1_ge10",
+]
 FLOAT32 = {"rtol": 1e-5, "atol": 1e-5}  # a network sums a batch of another size in another order
 
 REGIONS = ("lesion", "ring")
@@ -27,8 +36,11 @@ LEARNED, JUDGED = STUDY.select(STUDY.ids[:60]), STUDY.select(STUDY.ids[60:])
 
 
 def configured(experiment):
-    small = ["model.steps.forest.n_trees=[20]"] if "han" in experiment else ["trainer.max_epochs=2"]
-    return load_config("train", [f"experiment={experiment}", *small])
+    small = {"han": ["model.steps.forest.n_trees=[20]"], "zhao": ["trainer.max_epochs=2"]}
+    small["ligero_radiomics"] = [f"model.steps.{one}" for one in SMALL_NET]
+    small["ligero_combined"] = [f"model.members.radiomics.steps.{one}" for one in SMALL_NET]
+    typed = [one for name, of_name in small.items() if name in experiment for one in of_name]
+    return load_config("train", [f"experiment={experiment}", *typed])
 
 
 def untrained(experiment):

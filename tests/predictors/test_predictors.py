@@ -203,7 +203,7 @@ def test_a_step_that_asks_how_stable_features_are_is_shown_every_delineation_of_
     study = make_study(60, seed=3, twice=20)
 
     class Asking(BaseEstimator, TransformerMixin):
-        def learn(self, repeated):
+        def learn(self, repeated, beside=()):
             self.shown = repeated
             return self
 

@@ -13,6 +13,7 @@ from radnet.evaluation.outcomes import NEEDED, Outcomes
 from radnet.models.pipeline import ClinicalEncoder
 from radnet.predictors.base import Frozen
 from radnet.predictors.frozen_stack import FrozenStack
+from radnet.predictors.lesion_rows import of_lesions, site_columns
 
 COLUMNS = ("kind", "name", "importance", "lower", "upper", "partition", "method")
 """Columns of ``importance.csv``. By method ``permutation``: AUC lost, with an interval over patients; by
@@ -34,6 +35,8 @@ def importance(
     not the first), the columns of a clinical variable, and, where the model reads both, all features and all clinical
     variables (kind ``branch``). Of inputs that say the same, permuting one leaves the other to the model: neither then
     looks important. A negative loss is noise. For a linear model the coefficients of single features stand beside.
+    Of a model that scores lesions, inputs are permuted between lesions, whoever they belong to, and those lost are of
+    patients.
 
     Args:
         model: Fitted.
@@ -60,7 +63,7 @@ def importance(
         raise ValueError(f"importance needs {NEEDED[outcomes.metric]}, got {events} of {size} with the event")
     permuting, of_coefficients = _METHODS[outcomes.metric]
     inputs = model.inputs(judged)
-    orders = [np.random.default_rng([seed, repeat]).permutation(size) for repeat in range(repeats)]
+    orders = [np.random.default_rng([seed, repeat]).permutation(len(inputs)) for repeat in range(repeats)]
     whole = outcomes.weighted(model.score(inputs))
     rows = []
     for kind, name, columns in input_groups(model, list(inputs.columns)):
@@ -89,9 +92,10 @@ def input_groups(model: Frozen, columns: Sequence[str]) -> Iterator[tuple[str, s
     clinical = _clinical_columns(model.encoder)
     encoded = {column for of_variable in clinical.values() for column in of_variable}
     features = [column for column in columns if column not in encoded]
+    sites = site_columns(getattr(model, "sites", ()))
     groups: dict[str, list[str]] = {}
     for column in features:
-        groups.setdefault(feature_group(column), []).append(column)
+        groups.setdefault("site" if column in sites else feature_group(column), []).append(column)
     for name, of_group in groups.items():
         yield "group", name, of_group
     for variable, of_variable in clinical.items():
@@ -155,8 +159,11 @@ def _scores(
             permuted = values.copy()
             permuted[:, places] = values[np.ix_(order, places)]
             tables.append(permuted)
-        scores = model.score(pd.DataFrame(np.vstack(tables), columns=inputs.columns))
-        yield from scores.reshape(len(tables), len(values))
+        table = pd.DataFrame(np.vstack(tables), columns=inputs.columns)
+        if of_lesions(inputs):  # which a score gathers by their patient, one in each copy
+            copies = [(f"{copy} {patient}", lesion) for copy in range(len(tables)) for patient, lesion in inputs.index]
+            table.index = pd.MultiIndex.from_tuples(copies, names=inputs.index.names)
+        yield from model.score(table).reshape(len(tables), -1)
 
 
 def _clinical_columns(encoder: ClinicalEncoder | None) -> Mapping[str, list[str]]:

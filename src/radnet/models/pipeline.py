@@ -39,6 +39,28 @@ class Clip(TransformerMixin, BaseEstimator):
         return np.clip(X, -self.limit, self.limit)
 
 
+class LogShift(TransformerMixin, BaseEstimator):
+    """Take log(x - m + 1), m the least value of each column in training, so that no feature is too small for it.
+
+    Ligero 2021 prints a logarithm and not how it met features at or below 0. A value below m counts as m: the formula
+    would have none from m - 1 down, and would fall without bound before. Of a 0/1 column it changes the unit alone.
+    """
+
+    def fit(self, X: np.ndarray, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn's signature
+        """Learn the least value of each column; X has shape (rows, columns), complete."""
+        values = np.asarray(X, dtype=float)
+        if not np.isfinite(values).all():
+            row, column = np.argwhere(~np.isfinite(values))[0]
+            raise ValueError(f"column {column} is {values[row, column]} in row {row}: a logarithm needs numbers")
+        self.n_features_in_ = values.shape[1]
+        self.minimum_ = values.min(axis=0)
+        return self
+
+    def transform(self, X: np.ndarray) -> np.ndarray:
+        """Return logarithms, 0 or more, shape as given."""
+        return np.log1p(np.maximum(np.asarray(X, dtype=float) - self.minimum_, 0.0))
+
+
 class Chosen(SelectorMixin, BaseEstimator):
     """Keep the features of these names, chosen beforehand."""
 

@@ -59,11 +59,15 @@ class Frozen(Protocol):
         ...
 
     def inputs(self, cohort: Cohort) -> pd.DataFrame:
-        """Return what it reads of each patient: features, pooled over lesions, then encoded clinical columns."""
+        """Return what it reads of each patient: features, pooled over lesions, then encoded clinical columns.
+
+        A model that scores lesions reads these: one row each, indexed by (patient_id, lesion_id), those of a patient
+        next to each other, patients in the cohort's order.
+        """
         ...
 
     def score(self, inputs: pd.DataFrame) -> np.ndarray:
-        """Score rows as ``inputs`` gives them."""
+        """Score rows as ``inputs`` gives them: one score a patient, in order of first appearance."""
         ...
 
     def save(self, folder: Path) -> dict[str, Any]:

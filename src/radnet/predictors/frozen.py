@@ -12,8 +12,9 @@ from skops.io import dump, get_untrusted_types, load
 
 from radnet.cohort import Cohort
 from radnet.files import write_atomically
+from radnet.models.lesion_logistic import LesionLogistic
 from radnet.models.pipeline import ClinicalEncoder
-from radnet.models.pooling import Aggregate
+from radnet.models.pooling import Aggregate, pool_scores
 from radnet.predictors.base import (
     LesionFeatures,
     Prediction,
@@ -22,6 +23,7 @@ from radnet.predictors.base import (
     no_lesions,
     refuse_other_columns,
 )
+from radnet.predictors.lesion_rows import Unit, lesion_rows, site_columns
 from radnet.predictors.selection import features_left, linear_terms
 
 TRUSTED = (
@@ -32,12 +34,15 @@ TRUSTED = (
     "radnet.models.elastic_net.ElasticNetLinear",
     "radnet.models.elastic_net.ElasticNetLogistic",
     "radnet.models.elastic_net_cox.ElasticNetCox",
+    "radnet.models.elastic_net_grid.ElasticNetGrid",
     "radnet.models.forest.RandomForest",
+    "radnet.models.lesion_logistic.LesionLogistic",
     "radnet.models.mixed.LogisticMixedModel",
     "radnet.models.pipeline.AtLeast",
     "radnet.models.pipeline.Chosen",
     "radnet.models.pipeline.ClinicalEncoder",
     "radnet.models.pipeline.Clip",
+    "radnet.models.pipeline.LogShift",
     "radnet.radiomics.select.NearConstant",
     "radnet.radiomics.select.Uncorrelated",
 )
@@ -46,9 +51,10 @@ TRUSTED = (
 
 @dataclass(frozen=True)
 class FrozenPipeline:
-    """A fitted scikit-learn pipeline on clinical columns, on pooled features, or on both.
+    """A fitted scikit-learn pipeline on clinical columns, on pooled features, or on both; or on lesions, one row each.
 
-    The score is the log odds that a classifier gives, or the log hazard ratio of a survival model.
+    The score is the log odds that a classifier gives, or the log hazard ratio of a survival model. A model of lesions
+    scores each, a classifier by its probability, and a patient has the pooled score of his lesions.
 
     Attributes:
         steps: Transformers, then a classifier or a survival model.
@@ -56,8 +62,10 @@ class FrozenPipeline:
         columns: Inputs of ``steps``, in order.
         clinical: Columns of clinical.csv that enter.
         regions: Regions whose features enter.
-        aggregate: Rule that pools lesions.
+        aggregate: Rule that pools lesions: their features, or, of a model of lesions, their scores.
         calibrated: Whether the classifier's probability may be read as one.
+        unit: What a row of ``columns`` is of.
+        sites: Levels of a lesion's site, the reference first; empty for a model that does not read it.
     """
 
     steps: Pipeline
@@ -67,6 +75,8 @@ class FrozenPipeline:
     regions: tuple[str, ...]
     aggregate: Aggregate
     calibrated: bool
+    unit: Unit = "patient"
+    sites: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, folder: Path, card: Mapping[str, Any]) -> Self:
@@ -79,6 +89,8 @@ class FrozenPipeline:
             regions=tuple(card["regions"]),
             aggregate=card["aggregate"],
             calibrated=bool(card["calibrated"]),
+            unit=card.get("unit", "patient"),  # a card without was written before a model could learn from lesions
+            sites=tuple(card.get("sites", ())),
         )
 
     def save(self, folder: Path) -> dict[str, Any]:
@@ -93,23 +105,41 @@ class FrozenPipeline:
             "regions": list(self.regions),
             "aggregate": self.aggregate,
             "calibrated": self.calibrated,
+            "unit": self.unit,
+            "sites": list(self.sites),
             "terms": linear_terms(self.steps, self.columns),
+            **({"mixed_model": last.mixed_model} if isinstance(last := self.steps[-1], LesionLogistic) else {}),
         }
 
     def selection(self) -> Mapping[str, Sequence[str]]:
-        """Return the features left after each step that leaves some out, the first ``measured``; empty without such."""
-        return features_left(self.steps, self.columns)
+        """Return the features left after each step that leaves some out, the first ``measured``; empty without such.
+
+        A lesion's site is no feature.
+        """
+        sites = site_columns(self.sites)
+        left = features_left(self.steps, self.columns)
+        return {step: [name for name in names if name not in sites] for step, names in left.items()}
 
     def inputs(self, cohort: Cohort) -> pd.DataFrame:
-        """Return what the model reads of each patient: features, pooled over lesions, then encoded clinical columns."""
+        """Return what the model reads of each patient: features, pooled over lesions, then encoded clinical columns.
+
+        Of a model of lesions, what it reads of each lesion, indexed by (patient_id, lesion_id).
+        """
+        if self.unit == "lesion":
+            clinical = clinical_columns(cohort, self.clinical, self.encoder)
+            return lesion_rows(cohort, self.regions, self.sites, clinical)
         return tabular_matrix(cohort, self.clinical, self.encoder, self.regions, self.aggregate)[0]
 
     def score(self, inputs: pd.DataFrame) -> np.ndarray:
-        """Score rows as ``inputs`` gives them."""
+        """Score rows as ``inputs`` gives them: one score a patient, in order of first appearance."""
+        if self.unit == "lesion":
+            return self._pooled(inputs)[0].to_numpy()
         return self._score(inputs)[0]
 
     def predict(self, cohort: Cohort) -> Prediction:
         """Score every patient, and each lesion as if it were the patient's only one."""
+        if self.unit == "lesion":
+            return self._of_lesions(self.inputs(cohort))
         matrix, features = tabular_matrix(cohort, self.clinical, self.encoder, self.regions, self.aggregate)
         refuse_other_columns(list(matrix.columns), self.columns)
         score, probability = self._score(matrix)
@@ -122,6 +152,20 @@ class FrozenPipeline:
         owner = features.lesions.index.get_level_values("patient_id")
         alone = pd.concat([features.lesions.reset_index(drop=True), clinical.loc[owner].reset_index(drop=True)], axis=1)
         return Prediction(patients, lesion_scores(self._score(alone)[0], features))
+
+    def _of_lesions(self, rows: pd.DataFrame) -> Prediction:
+        refuse_other_columns(list(rows.columns), self.columns)
+        score, lesions = self._pooled(rows)
+        foretold = self.calibrated and learns_classes(self.steps)
+        return Prediction(score.to_frame().assign(probability=score if foretold else np.nan), lesions)
+
+    def _pooled(self, rows: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame]:
+        """Return scores of patients, and score and weight of each lesion."""
+        score, probability = self._score(rows)
+        classes = learns_classes(self.steps)
+        own = pd.Series(probability if classes else score, index=rows.index, name="score")
+        pooled, weight = pool_scores(own, rows, self.aggregate, "probability" if classes else "log_hazard")
+        return pooled, pd.concat([own, weight], axis=1)
 
     def _score(self, matrix: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         return score_and_probability(self.steps, matrix)

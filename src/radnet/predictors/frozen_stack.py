@@ -15,6 +15,7 @@ from radnet.files import write_atomically
 from radnet.models.pipeline import ClinicalEncoder
 from radnet.predictors.base import Frozen, Prediction, no_lesions
 from radnet.predictors.frozen import clinical_columns, load_steps, score_and_probability
+from radnet.predictors.lesion_rows import of_lesions
 
 LoadMember = Callable[[Path, Mapping[str, Any]], Frozen]
 
@@ -25,7 +26,8 @@ class FrozenStack:
 
     Attributes:
         members: Models by name.
-        reads: The columns that each reads, in order.
+        reads: The columns that each reads, in order; none of a member that scores lesions, of which the stack reads the
+            score of each patient, under the member's name.
         steps: Transformers, then a classifier or a survival model; its inputs are the members' names, then the clinical
             columns.
         encoder: Makes numbers of the clinical columns beside the scores, or None.
@@ -71,7 +73,9 @@ class FrozenStack:
         return {
             "predictor": "stack",
             "members": members,
-            "inputs": list(dict.fromkeys(column for columns in self.reads.values() for column in columns)),
+            "inputs": list(
+                dict.fromkeys(column for one in members.values() for column in one["reads"] or one["inputs"])
+            ),
             "stacked_clinical": list(self.clinical),
             "clinical": list(dict.fromkeys([*every, *self.clinical])),
             "regions": list(self.regions),
@@ -87,14 +91,23 @@ class FrozenStack:
         return {f"{name} {step}": columns for name in selecting for step, columns in found[name].items()}
 
     def inputs(self, cohort: Cohort) -> pd.DataFrame:
-        """Return what the members read of each patient, each column once, then the columns beside their scores."""
-        blocks = [one.inputs(cohort) for one in self.members.values()]
+        """Return what the members read of each patient, each column once, then the columns beside their scores.
+
+        Of a member that scores lesions it is his score.
+        """
+        blocks = []
+        for name, one in self.members.items():
+            rows = one.inputs(cohort)
+            blocks.append(pd.DataFrame({name: one.score(rows)}, index=cohort.ids) if of_lesions(rows) else rows)
         table = pd.concat([*blocks, self._beside(cohort)], axis=1)
         return table.loc[:, ~table.columns.duplicated()]
 
     def score(self, inputs: pd.DataFrame) -> np.ndarray:
         """Score rows as ``inputs`` gives them."""
-        scores = {name: one.score(inputs[self.reads[name]]) for name, one in self.members.items()}
+        scores = {
+            name: one.score(inputs[reads]) if (reads := self.reads[name]) else inputs[name].to_numpy()
+            for name, one in self.members.items()
+        }
         beside = [] if self.encoder is None else self.encoder.get_feature_names_out()
         return score_and_probability(self.steps, pd.DataFrame(scores, index=inputs.index).join(inputs[beside]))[0]
 

@@ -12,6 +12,7 @@ from radnet.models.pooling import Aggregate
 from radnet.predictors.base import Prediction, Predictor, outcome_array, refuse_cohort
 from radnet.predictors.frozen import clinical_columns, learns_classes
 from radnet.predictors.frozen_stack import FrozenStack
+from radnet.predictors.lesion_rows import of_lesions
 from radnet.predictors.nested import MakeFolds
 
 LearnFrom = Literal["out_of_fold", "apparent"]
@@ -97,7 +98,11 @@ class StackedPredictor:
         self.steps.fit(matrix, outcome_array(judged, self.endpoint, follow_up=not learns_classes(self.steps)))
         self.frozen = FrozenStack(
             members={name: one.frozen for name, one in fitted.items()},
-            reads={name: list(one.frozen.inputs(train).columns) for name, one in fitted.items()},
+            reads={
+                name: [] if of_lesions(rows) else list(rows.columns)
+                for name, one in fitted.items()
+                for rows in [one.frozen.inputs(train)]
+            },
             steps=self.steps,
             encoder=encoder,
             clinical=self.beside,

@@ -1,5 +1,6 @@
 """Features that come out alike when a lesion is delineated again: a filter that learns them from training lesions."""
 
+from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
@@ -40,6 +41,7 @@ class Reproducible(SelectorMixin, BaseEstimator):
         names_: Features learned of.
         icc_: ICC of each by analysis, in the order of ``names_``; NaN where it has none.
         lesions_: Lesions that each analysis compares.
+        beside_: Columns that are no features and are kept.
         note_: What makes the ICCs uncertain; empty where nothing does.
     """
 
@@ -57,11 +59,12 @@ class Reproducible(SelectorMixin, BaseEstimator):
         self.patients = patients
         self.seed = seed
 
-    def learn(self, repeated: pd.DataFrame) -> Self:
+    def learn(self, repeated: pd.DataFrame, beside: Sequence[str] = ()) -> Self:
         """Learn the ICC of each feature from training lesions delineated more than once; others are not looked at.
 
         Args:
             repeated: ``FeatureTable.delineation_matrix`` of training patients.
+            beside: Columns that ``fit`` will see and that are no features, such as a lesion's site: all are kept.
 
         Raises:
             ValueError: If the index is another, a parameter makes no sense, or no two lesions were delineated twice.
@@ -86,6 +89,7 @@ class Reproducible(SelectorMixin, BaseEstimator):
                 f"{measured.groupby(_LESION).ngroups} there are {rows.groupby(_LESION).ngroups}: {_CURE}"
             )
         self.names_ = names
+        self.beside_ = [str(name) for name in beside]
         self.icc_ = {across: one.icc.tolist() for across, one in found.items()}
         self.lesions_ = {across: int(one.n.max()) for across, one in found.items()}
         self.note_ = self._note(len(there))
@@ -106,14 +110,16 @@ class Reproducible(SelectorMixin, BaseEstimator):
             )
         names = [str(name) for name in X.columns]
         place = {name: index for index, name in enumerate(self.names_)}
-        if unknown := [name for name in names if name not in place]:
+        features = [name for name in names if name not in self.beside_]
+        if unknown := [name for name in features if name not in place]:
             raise ValueError(
-                f"of {len(unknown)} of {len(names)} features no lesion was measured twice, such as {unknown[0]}: learn "
-                "from the same regions and settings"
+                f"of {len(unknown)} of {len(features)} features no lesion was measured twice, such as {unknown[0]}: "
+                "learn from the same regions and settings"
             )
         least = np.min([self.icc_[across] for across in self.icc_], axis=0)  # NaN where one of them is
-        least = least[[place[name] for name in names]]
-        self.keep_ = least > self.minimum if self.strict else least >= self.minimum
+        least = least[[place[name] for name in features]]
+        kept = dict(zip(features, least > self.minimum if self.strict else least >= self.minimum, strict=True))
+        self.keep_ = np.array([kept.get(name, True) for name in names], dtype=bool)
         self.n_features_in_ = len(names)
         self.feature_names_in_ = np.asarray(names, dtype=object)
         return self
