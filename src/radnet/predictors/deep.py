@@ -14,10 +14,11 @@ from radnet.learning.batch import Bags
 from radnet.learning.fit import TrainerSettings, fit_network
 from radnet.learning.loggers import close
 from radnet.learning.module import Loss
+from radnet.models.networks import NoisyOr
 from radnet.models.pipeline import ClinicalEncoder, pipeline
 from radnet.models.pooling import Aggregate
-from radnet.predictors.base import Prediction, check_aggregate, lesion_features, refuse_cohort
-from radnet.predictors.frozen_network import FrozenNetwork, clinical_matrix, prepared
+from radnet.predictors.base import Prediction, check_aggregate, refuse_cohort
+from radnet.predictors.frozen_network import FrozenNetwork, clinical_matrix, network_rows, places, prepared
 
 
 class DeepPredictor:
@@ -31,7 +32,9 @@ class DeepPredictor:
         trainer: How the network is fitted.
         seed: First weights, order of patients, dropout and the inner validation patients.
         regions: Regions whose features enter.
-        aggregate: Rule that pools the lesions of a patient.
+        aggregate: Rule that pools the lesions of a patient. ``noisy_or`` pools no feature: the network scores each
+            lesion, learns from the event of the patient, any of whose lesions may bring it, and what ``prepare`` learns
+            is of lesions.
         clinical: Columns of clinical.csv the network takes.
         logger: Receives each epoch's numbers.
         checkpoint: File in which a fit keeps its last epoch, and from which it goes on after an interruption.
@@ -79,8 +82,8 @@ class DeepPredictor:
         everybody = train = train.evaluable(self.endpoint)
         if valid is None:
             train, valid = self.set_aside(train)
-        features = lesion_features(train, self.regions, self.aggregate).patients
-        self.prepare.fit(features)
+        rows = network_rows(train, self.regions, self.aggregate)
+        self.prepare.fit(rows)
         encoder = ClinicalEncoder().fit(train.clinical(self.clinical)) if self.clinical else None
         bags = self._bags(train, encoder)
         sizes = {"n_features": bags.features[0].shape[1], "n_clinical": bags.clinical.shape[1]}
@@ -89,7 +92,14 @@ class DeepPredictor:
             network = self.make_network(**sizes)
         checked = None if valid is None else self._bags(valid.evaluable(self.endpoint), encoder)
         self.history = fit_network(
-            network, self.loss, bags, checked, self.trainer, self.seed, self.logger, self.checkpoint
+            NoisyOr(network) if self.aggregate == "noisy_or" else network,
+            self.loss,
+            bags,
+            checked,
+            self.trainer,
+            self.seed,
+            self.logger,
+            self.checkpoint,
         )
         if self.logger is not None:
             close(self.logger)
@@ -98,7 +108,7 @@ class DeepPredictor:
             arguments={**getattr(self.make_network, "keywords", {}), **sizes},
             prepare=self.prepare,
             encoder=encoder,
-            columns=list(features.columns),
+            columns=list(rows.columns),
             clinical=self.clinical,
             regions=self.regions,
             aggregate=self.aggregate,
@@ -126,9 +136,10 @@ class DeepPredictor:
         return train.select(learn), train.select(check)
 
     def _bags(self, cohort: Cohort, encoder: ClinicalEncoder | None) -> Bags:
-        rows = prepared(self.prepare, lesion_features(cohort, self.regions, self.aggregate).patients)
+        rows = network_rows(cohort, self.regions, self.aggregate)
+        values, owner = prepared(self.prepare, rows), places(cohort, rows)
         return Bags(
-            features=[row[None, :] for row in rows],
+            features=[values[owner == place] for place in range(len(cohort))],
             clinical=clinical_matrix(cohort, self.clinical, encoder),
             event=cohort.events(self.endpoint),
             time=cohort.times(self.endpoint),

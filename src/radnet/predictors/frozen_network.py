@@ -15,7 +15,7 @@ from torch import nn
 
 from radnet.cohort import Cohort
 from radnet.files import write_atomically
-from radnet.models.networks import RadiomicsMLP
+from radnet.models.networks import RadiomicsMLP, noisy_or
 from radnet.models.pipeline import ClinicalEncoder
 from radnet.models.pooling import Aggregate
 from radnet.predictors.base import Prediction, lesion_features, lesion_scores, refuse_other_columns
@@ -33,6 +33,9 @@ class FrozenNetwork:
     The score is the network's output in standard deviations of the training patients' outputs. How far a network's
     outputs spread depends on the epoch it stopped at; without a common scale a cut-off fitted on the scores of one
     fold's network means nothing for another's.
+
+    With ``aggregate=noisy_or`` the network scores each lesion, and the patient's output is ``noisy_or`` of these; the
+    weight of a lesion is its share of -Σ log(1 - p).
 
     Attributes:
         network: In evaluation mode, on the CPU.
@@ -115,33 +118,46 @@ class FrozenNetwork:
         return features_left(self.prepare, self.columns)
 
     def inputs(self, cohort: Cohort) -> pd.DataFrame:
-        """Return what the model reads of each patient: features, pooled over lesions, then encoded clinical columns."""
-        features = lesion_features(cohort, self.regions, self.aggregate).patients
+        """Return what the model reads of each patient: features, pooled over lesions, then encoded clinical columns.
+
+        With noisy_or a row is a lesion, indexed by (patient_id, lesion_id), patients in the cohort's order.
+        """
+        features = network_rows(cohort, self.regions, self.aggregate)
         names = [] if self.encoder is None else self.encoder.get_feature_names_out()
-        clinical = pd.DataFrame(clinical_matrix(cohort, self.clinical, self.encoder), features.index, names)
-        return pd.concat([features, clinical], axis=1)
+        clinical = clinical_matrix(cohort, self.clinical, self.encoder)[places(cohort, features)]
+        return pd.concat([features, pd.DataFrame(clinical, features.index, names)], axis=1)
 
     def score(self, inputs: pd.DataFrame) -> np.ndarray:
-        """Score rows as ``inputs`` gives them."""
-        return self._score(inputs[self.columns], inputs.drop(columns=self.columns).to_numpy())
+        """Score rows as ``inputs`` gives them: one score per patient, in order of first appearance."""
+        output = self._output(inputs[self.columns], inputs.drop(columns=self.columns).to_numpy())
+        if self.aggregate == "noisy_or":
+            output = _of_any_lesion(output, pd.factorize(inputs.index.get_level_values("patient_id"))[0])
+        return self._scaled(output)
 
     def predict(self, cohort: Cohort) -> Prediction:
         """Score every patient, and each lesion as if it were the patient's only one."""
         features = lesion_features(cohort, self.regions, self.aggregate)
         refuse_other_columns(list(features.patients.columns), self.columns)
         clinical = clinical_matrix(cohort, self.clinical, self.encoder)
-        owner = pd.Index(cohort.ids).get_indexer(features.lesions.index.get_level_values("patient_id"))
-        patients = pd.DataFrame(
-            {"score": self._score(features.patients, clinical), "probability": np.nan}, index=features.patients.index
-        )
-        return Prediction(patients, lesion_scores(self._score(features.lesions, clinical[owner]), features))
+        owner = places(cohort, features.lesions)
+        alone = self._output(features.lesions, clinical[owner])
+        if self.aggregate == "noisy_or":
+            output = _of_any_lesion(alone, owner)
+            features = replace(features, weight=_share_of_noisy_or(alone, features.lesions.index))
+        else:
+            output = self._output(features.patients, clinical)
+        patients = pd.DataFrame({"score": self._scaled(output), "probability": np.nan}, index=features.patients.index)
+        return Prediction(patients, lesion_scores(self._scaled(alone), features))
 
-    def _score(self, table: pd.DataFrame, clinical: np.ndarray) -> np.ndarray:
+    def _scaled(self, output: np.ndarray) -> np.ndarray:
+        return (output - self.location) / self.spread
+
+    def _output(self, table: pd.DataFrame, clinical: np.ndarray) -> np.ndarray:
         features = torch.from_numpy(prepared(self.prepare, table))[:, None, :]
         present = torch.ones(features.shape[:2], dtype=torch.bool)
         with torch.no_grad():
             output = self.network(features, present, torch.from_numpy(clinical.astype(np.float32)))
-        return (output.numpy().astype(float) - self.location) / self.spread
+        return output.numpy().astype(float)
 
 
 def clinical_matrix(cohort: Cohort, columns: tuple[str, ...], encoder: ClinicalEncoder | None) -> np.ndarray:
@@ -149,6 +165,37 @@ def clinical_matrix(cohort: Cohort, columns: tuple[str, ...], encoder: ClinicalE
     return np.zeros((len(cohort), 0)) if encoder is None else encoder.transform(cohort.clinical(columns))
 
 
+def network_rows(cohort: Cohort, regions: Sequence[str], aggregate: Aggregate) -> pd.DataFrame:
+    """Return the features that a network reads, patients in the cohort's order.
+
+    Returns:
+        One row per patient, pooled over lesions; with noisy_or one per lesion, indexed by (patient_id, lesion_id).
+    """
+    features = lesion_features(cohort, regions, aggregate)
+    if aggregate != "noisy_or":
+        return features.patients
+    return features.lesions.iloc[np.argsort(places(cohort, features.lesions), kind="stable")]
+
+
+def places(cohort: Cohort, rows: pd.DataFrame) -> np.ndarray:
+    """Return the place in a cohort of the patient of each row, shape (rows,)."""
+    return pd.Index(cohort.ids).get_indexer(rows.index.get_level_values("patient_id"))
+
+
 def prepared(steps: Pipeline, table: pd.DataFrame) -> np.ndarray:
     """Return features as the network takes them, float32, shape (rows, F)."""
     return np.asarray(steps.transform(table), dtype=np.float32)
+
+
+def _of_any_lesion(output: np.ndarray, owner: np.ndarray) -> np.ndarray:
+    """Pool outputs of lesions by ``noisy_or``, given each one's patient as a number from 0; shape (patients,)."""
+    within = pd.Series(owner).groupby(owner).cumcount()
+    score = np.zeros((owner.max() + 1, within.max() + 1))
+    present = np.zeros(score.shape, dtype=bool)
+    score[owner, within], present[owner, within] = output, True
+    return noisy_or(torch.from_numpy(score), torch.from_numpy(present)).numpy()
+
+
+def _share_of_noisy_or(output: np.ndarray, lesions: pd.MultiIndex) -> pd.Series:
+    part = pd.Series(np.logaddexp(0.0, output), lesions, name="weight")  # -log(1 - p)
+    return part / part.groupby(level="patient_id", sort=False).transform("sum")
