@@ -351,3 +351,14 @@ def test_a_patient_who_stands_twice_or_tables_of_nobody_in_common_are_refused(pl
 def _frame(node):
     """Return a matrix of R's cases as a table."""
     return pd.DataFrame(node["rows"], index=node["rownames"], columns=node["colnames"])
+
+
+def test_the_command_writes_the_page_and_says_where(plan, biology, capsys):
+    score, table = biology
+    path = plan({"map": CORRELATE}, {"scores": score, "biology": table})
+
+    assert main(["associate", str(path)]) == 0
+
+    page = path.parent / "results" / "report.html"
+    assert f"report: {page}" in capsys.readouterr().out
+    assert page.read_text(encoding="utf-8").lstrip().startswith("<!DOCTYPE html>")

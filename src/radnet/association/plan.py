@@ -48,11 +48,17 @@ class TableFile:
         file: A .csv, .csv.gz or .parquet, relative to the plan.
         patients: Whether each is a row, or (expression as laboratories write it) a column.
         id: Column that names the patients; of a table with a column per patient, the genes.
+        lesion: Column that names the lesions of each, where a row is a lesion.
     """
 
     file: str
     patients: Literal["rows", "columns"]
     id: str
+    lesion: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.lesion is not None and (self.patients == "columns" or self.lesion == self.id):
+            raise ValueError("lesion names a second column, of a table with patients: rows: leave it out, or name that")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,8 @@ class Plan:
         path: Of its file.
         sha256: Of its bytes.
         output: Folder of the results.
+        page: Folder whose ``report.html`` shows them: the same, or that of an evaluation (``report`` in a plan), in
+            which ``output`` then lies, as ``biology/`` and the plan's name.
         seed: Of all drawing.
         tables: By name.
         gene_sets: By name.
@@ -96,6 +104,7 @@ class Plan:
     path: Path
     sha256: str
     output: Path
+    page: Path
     seed: int
     tables: Mapping[str, TableFile]
     gene_sets: Mapping[str, GeneSetFile]
@@ -124,10 +133,10 @@ def read_plan(path: Path) -> Plan:
         raise TableFault(path, [f"cannot be read as YAML: {' '.join(str(error).split())}"]) from error
     faults: list[str] = []
     top = _mapping(node, "the plan", faults)
-    keys = ("output", "seed", "tables", "gene_sets", "steps")
+    keys = ("output", "report", "seed", "tables", "gene_sets", "steps")
     faults += [f"{key}: there is no such key, {did_you_mean(key, keys)}" for key in top if key not in keys]
-    faults += [f"{key} is missing: write it" for key in ("output", "seed", "tables", "steps") if key not in top]
-    output = _value(str, top.get("output", ""), "output", faults)
+    faults += [f"{key} is missing: write it" for key in ("seed", "tables", "steps") if key not in top]
+    output, page = _folders(top, path, faults)
     seed = _value(int, top.get("seed", 0), "seed", faults)
     tables = _entries(TableFile, top, "tables", faults)
     gene_sets = _entries(GeneSetFile, top, "gene_sets", faults)
@@ -135,19 +144,23 @@ def read_plan(path: Path) -> Plan:
     faults += _twice_named(_named(top, "tables"), _named(top, "steps"))
     for name, step in steps.items():
         faults += [f"steps.{name}: {one}" for one in _misread(step, name, top, steps)]
-    faults += _shared_families(steps)
+    faults += _shared_families(steps) + _patients_beside_lesions(tables, steps)
     if faults:
         raise TableFault(path, faults)
-    return Plan(path, file_hash(path), path.parent / output, seed, tables, gene_sets, steps)
+    return Plan(path, file_hash(path), output, page, seed, tables, gene_sets, steps)
 
 
 def names_read(step: Step) -> list[str]:
     """Return the tables and steps that a step reads."""
-    values = [getattr(step, field.name) for field in fields(step)]
-    read = [one.name for one in values if isinstance(one, _OF_A_TABLE)]
+    read = _names_joined(step)
     if isinstance(step, MeanScore) and step.reference not in ("none", "own"):
         read.append(step.reference)
     return read + ([step.ranking] if isinstance(step, Prerank) else [])
+
+
+def does(step: Step) -> str:
+    """Return what a plan calls a step of this kind."""
+    return next(do for do, kind in STEPS.items() if isinstance(step, kind))
 
 
 class _EachKeyOnce(yaml.SafeLoader):
@@ -158,6 +171,20 @@ class _EachKeyOnce(yaml.SafeLoader):
         if twice := [str(key) for key, times in counted.items() if times > 1]:
             raise yaml.constructor.ConstructorError(None, None, f"key {', '.join(twice)} twice", node.start_mark)
         return super().construct_mapping(node, deep)
+
+
+def _folders(top: Mapping[str, Any], path: Path, faults: list[str]) -> tuple[Path, Path]:
+    """Return the folder of the results, and that of the page which shows them."""
+    if ("output" in top) == ("report" in top):
+        both = "output and report: results have one place: leave one out"
+        faults.append(both if "output" in top else "output is missing: write it, or report, an evaluation's folder")
+    if "report" not in top:
+        folder = path.parent / str(_value(str, top.get("output", ""), "output", faults))
+        return folder, folder
+    page = path.parent / str(_value(str, top["report"], "report", faults))
+    if not (page / "metrics.csv").is_file():
+        faults.append(f"report: {page} holds no metrics.csv: name the folder of an evaluation, or write output instead")
+    return page / "biology" / path.stem, page
 
 
 def _mapping(node: object, where: str, faults: list[str]) -> dict[str, Any]:
@@ -272,7 +299,7 @@ def _misread(step: Step, name: str, top: Mapping[str, Any], steps: Mapping[str, 
             faults.append(f"step {read} does not stand above this one: move it there")
         elif read in above:
             kind = "ranking" if read == ranking else "table"
-            faults.append(f"step {read} does {_does(steps[read])} and gives no {kind} to read")
+            faults.append(f"step {read} does {does(steps[read])} and gives no {kind} to read")
         else:
             what = "step that ranks genes" if read == ranking else "table or step above"
             faults.append(f"there is no {what} named {read}, {did_you_mean(read, wanted)}")
@@ -285,8 +312,27 @@ def _misread(step: Step, name: str, top: Mapping[str, Any], steps: Mapping[str, 
     return faults
 
 
-def _does(step: Step) -> str:
-    return next(do for do, kind in STEPS.items() if isinstance(step, kind))
+def _names_joined(step: Step) -> list[str]:
+    """Return the tables and steps whose rows a step sets side by side."""
+    values = [getattr(step, field.name) for field in fields(step)]
+    return [one.name for one in values if isinstance(one, _OF_A_TABLE)]
+
+
+def _patients_beside_lesions(tables: Mapping[str, TableFile], steps: Mapping[str, Step]) -> list[str]:
+    """Return the steps that would join lesions with patients."""
+    row_of = {name: "patient" if table.lesion is None else "lesion" for name, table in tables.items()}
+    faults = []
+    for name, step in steps.items():
+        known = {read: row_of[read] for read in _names_joined(step) if read in row_of}
+        if len(set(known.values())) > 1:
+            told = " and ".join(f"{read} (a row per {one})" for read, one in known.items())
+            faults.append(
+                f"steps.{name}: {told} cannot be joined: pool the lesions of each patient into one row beforehand, or "
+                "name the lesions of the other table too (lesion: COLUMN)"
+            )
+        if known:
+            row_of[name] = next(iter(known.values()))
+    return faults
 
 
 def _shared_families(steps: Mapping[str, Step]) -> list[str]:

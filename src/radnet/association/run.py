@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from radnet import __version__
 from radnet.association.figures import heat_map, in_hand, survival_curves, volcano
 from radnet.association.multiplicity import count_tests
-from radnet.association.plan import Plan, names_read, read_plan
+from radnet.association.plan import Plan, does, names_read, read_plan
 from radnet.association.sources import GeneSets, read_gene_sets, read_patients
 from radnet.association.step_result import Readable, StepResult, compute
 from radnet.association.steps import Correlate, Deg, Survival
@@ -172,7 +172,15 @@ def _record(carried: Carried) -> dict[str, Any]:
         },
         "tests": int(p.notna().sum()),
         "steps": {
-            name: {"patients": one.patients, "unmatched": one.unmatched, "rows": len(one.rows), "told": one.told}
+            name: {
+                "do": does(plan.steps[name]),
+                "family": getattr(plan.steps[name], "family", None),
+                "patients": one.patients,
+                "lesions": one.lesions,
+                "unmatched": one.unmatched,
+                "rows": len(one.rows),
+                "told": one.told,
+            }
             for name, one in carried.results.items()
         },
         "refused": dict(carried.refused),

@@ -1,4 +1,4 @@
-"""Tables of the same patients, side by side: joined by patient and by nothing else."""
+"""Tables of the same patients, side by side: joined by patient (or lesion) and by nothing else."""
 
 from collections.abc import Sequence
 

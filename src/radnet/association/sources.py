@@ -11,42 +11,72 @@ from radnet.association.side_by_side import listed
 from radnet.tables import MISSING, TableFault, did_you_mean, read_table, with_numbers
 
 GeneSets = Mapping[str, list[str]]
+PATIENT, LESION = "patient_id", "lesion"
+"""Names of a table's index: what a row is."""
+
+_BETWEEN = "/"  # patient and lesion; a patient's id has none in it, or P1/2 of L3 would be P1 of 2/L3
 
 
 def read_patients(path: Path, told: TableFile) -> pd.DataFrame:
-    """Return a table with a row per patient, or per tile, indexed by the id as text, cells as numbers where all are.
+    """Return a table with a row per patient, lesion or tile, indexed by the id as text, cells as numbers where all are.
+
+    The index is named ``PATIENT``, or ``LESION`` where the plan names a column of lesions: a lesion is then known by
+    its patient and its own id, ``P1/L2``.
 
     Args:
         path: Of the file.
         told: What the plan says of it.
 
     Raises:
-        TableFault: If the column of ids is missing, or a row names nobody.
+        TableFault: If a column of ids is missing, a row names nobody, or the patient of a lesion has a ``/`` in its id.
         ValueError: If the file cannot be read.
     """
     table = read_table(path)
-    if told.id not in table.columns:
-        raise TableFault(path, [f"column {told.id} is missing, {did_you_mean(told.id, list(map(str, table.columns)))}"])
-    names = table[told.id].map(_as_text)
-    if nameless := int(names.isin(MISSING).sum()):
-        noun = "patient" if told.patients == "rows" else "gene"
-        raise TableFault(
-            path, [f"{nameless} of {len(table)} rows name no {noun} in column {told.id}: fill it, or drop them"]
-        )
-    values = with_numbers(table.drop(columns=told.id)).set_axis(pd.Index(names, name=told.id), axis=0)
+    noun = "patient" if told.patients == "rows" else "gene"
+    ids = {noun: told.id} | ({} if told.lesion is None else {"lesion": told.lesion})
+    present = list(map(str, table.columns))
+    if absent := [one for one in ids.values() if one not in present]:
+        raise TableFault(path, [f"column {one} is missing, {did_you_mean(one, present)}" for one in absent])
+    names = table[list(ids.values())].apply(lambda cells: cells.map(_as_text))
+    if faults := [
+        f"{nameless} of {len(table)} rows name no {what} in column {column}: fill it, or drop them"
+        for what, column in ids.items()
+        if (nameless := int(names[column].isin(MISSING).sum()))
+    ]:
+        raise TableFault(path, faults)
+    values = with_numbers(table.drop(columns=list(ids.values())))
+    if told.lesion is not None:
+        return values.set_axis(_lesion_index(names[told.id], names[told.lesion], path), axis=0)
     if told.patients == "rows":
-        return values
-    _refuse_twice(values.index, path, "gene")
-    return values.T.rename_axis(index="patient_id", columns=None)
+        return values.set_axis(pd.Index(names[told.id], name=PATIENT), axis=0)
+    genes = values.set_axis(pd.Index(names[told.id]), axis=0)
+    _refuse_twice(genes.index, path, "gene")
+    return genes.T.rename_axis(index=PATIENT, columns=None)
+
+
+def patients_of(index: pd.Index) -> pd.Index:
+    """Return the patient of each row of a table."""
+    return index.str.split(_BETWEEN, n=1).str[0] if index.name == LESION else index
+
+
+def with_ids(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table as it is written: ``patient_id`` first, and ``lesion_id`` where a row is a lesion."""
+    if table.index.name != LESION:
+        return table.rename_axis(index=PATIENT).reset_index()
+    lesions = table.index.str.split(_BETWEEN, n=1).str[1]
+    written = table.reset_index(drop=True)
+    written.insert(0, "lesion_id", lesions)
+    written.insert(0, PATIENT, patients_of(table.index))
+    return written
 
 
 def one_row_each(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return a table once each patient stands in it once.
+    """Return a table once each patient, or each lesion, stands in it once.
 
     Raises:
         TableFault: If one stands twice.
     """
-    _refuse_twice(table.index, name, "patient")
+    _refuse_twice(table.index, name, "lesion" if table.index.name == LESION else "patient")
     return table
 
 
@@ -115,6 +145,13 @@ def _of_table(path: Path, told: GeneSetFile) -> dict[str, list[str]]:
         raise TableFault(path, ["no row has both a set and a gene"])
     named = known.groupby(columns["set"], sort=False)[columns["gene"]]
     return {str(name): list(dict.fromkeys(genes)) for name, genes in named}
+
+
+def _lesion_index(patients: pd.Series, lesions: pd.Series, path: Path) -> pd.Index:
+    if (parted := patients.str.contains(_BETWEEN, regex=False)).any():
+        told = listed(pd.Index(patients[parted].unique()))
+        raise TableFault(path, [f"patient {told}: the patient of a lesion has no {_BETWEEN} in its id: rename it"])
+    return pd.Index(patients + _BETWEEN + lesions, name=LESION)
 
 
 def _refuse_twice(names: pd.Index, where: object, noun: str) -> None:

@@ -20,7 +20,7 @@ from radnet.association.mean_score import GeneReference, mean_score, reference_o
 from radnet.association.prerank import leading_edge, prerank
 from radnet.association.side_by_side import listed, numbers
 from radnet.association.signatures import AmongRandom, among_random_signatures
-from radnet.association.sources import GeneSets, chosen_columns, one_row_each
+from radnet.association.sources import LESION, GeneSets, chosen_columns, one_row_each, patients_of, with_ids
 from radnet.association.ssgsea import coverage, ssgsea
 from radnet.association.steps import (
     AggregateTiles,
@@ -43,8 +43,6 @@ from radnet.association.survival import above_and_below_median, hazard_ratios, k
 from radnet.association.table import Association
 from radnet.association.tiles import aggregate_tiles
 
-_PATIENT = "patient_id"
-
 
 @dataclass(frozen=True)
 class StepResult:
@@ -52,12 +50,13 @@ class StepResult:
 
     Attributes:
         rows: Its associations.
-        table: A row per patient, for steps below; None if it gives none.
+        table: A row per patient, or per lesion, for steps below; None if it gives none.
         ranking: A row per gene, ``effect`` and ``statistic``, for steps below; None if it gives none. Its columns'
             name is that of what genes are ranked by.
         files: Tables to be written, by the end of their name.
         patients: In how many it was computed.
-        unmatched: Of each table read, the patients whom another one lacks.
+        lesions: Of how many lesions of theirs; 0 where patients are the rows.
+        unmatched: Of each table read, the patients (or lesions, ``P1/L2``) whom another one lacks.
         told: What a reader must know besides.
     """
 
@@ -66,6 +65,7 @@ class StepResult:
     ranking: pd.DataFrame | None = None
     files: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     patients: int = 0
+    lesions: int = 0
     unmatched: Mapping[str, list[str]] = field(default_factory=dict)
     told: str = ""
 
@@ -77,7 +77,7 @@ class Readable:
     Attributes:
         name: Of the step.
         seed: Of its drawing.
-        tables: Of the plan, and of the steps above: indexed by patient.
+        tables: Of the plan, and of the steps above: indexed by patient or by lesion, as the index's name says.
         gene_sets: By name.
         rankings: Of the steps above.
     """
@@ -110,27 +110,23 @@ class Readable:
 
 @dataclass(frozen=True)
 class Joined:
-    """Tables of the patients whom all of them have, in one order.
+    """Tables of the patients, or lesions, whom all of them have, in one order.
 
     Attributes:
         tables: In the order given.
-        unmatched: Of each table, by name, the patients left out.
+        unmatched: Of each table, by name, those left out.
     """
 
     tables: Sequence[pd.DataFrame]
     unmatched: Mapping[str, list[str]]
 
-    @property
-    def patients(self) -> int:
-        """Their number."""
-        return len(self.tables[0])
-
 
 def join(named: Sequence[tuple[str, pd.DataFrame]]) -> Joined:
-    """Return tables joined by patient and by nothing else.
+    """Return tables joined by patient, or by patient and lesion, and by nothing else.
 
     Args:
-        named: Role in the step, and table indexed by patient.
+        named: Role in the step, and table; a plan in which one has a row per lesion and another one per patient is
+            refused when it is read.
 
     Raises:
         ValueError: If no patient is in all of them.
@@ -140,7 +136,8 @@ def join(named: Sequence[tuple[str, pd.DataFrame]]) -> Joined:
         common = common[common.isin(table.index)]
     if common.empty:
         told = "; ".join(f"{name}: {listed(table.index)}" for name, table in named)
-        raise ValueError(f"no patient is in all tables: are ids written alike? ({told})")
+        noun = "lesion" if common.name == LESION else "patient"
+        raise ValueError(f"no {noun} is in all tables: are ids written alike? ({told})")
     unmatched = {name: sorted(table.index[~table.index.isin(common)]) for name, table in named}
     return Joined([table.loc[common] for _, table in named], {name: who for name, who in unmatched.items() if who})
 
@@ -164,7 +161,7 @@ def _(step: Ssgsea, at: Readable) -> StepResult:
     genes = at.table(step.expression).T
     sets = at.gene_sets[step.gene_sets]
     score = ssgsea(genes, sets, step.alpha, step.normalise)
-    return _scores(score, coverage(genes, sets))
+    return _scores(score, genes, coverage(genes, sets))
 
 
 @compute.register
@@ -176,7 +173,7 @@ def _(step: MeanScore, at: Readable) -> StepResult:
     found = coverage(genes, at.gene_sets[step.gene_sets])
     sets, left_out = _present(genes, at.gene_sets[step.gene_sets], step.absent)
     score = pd.DataFrame({name: mean_score(genes, asked, reference)["score"] for name, asked in sets.items()})
-    return _scores(score, found, left_out)
+    return _scores(score, genes, found, left_out)
 
 
 @compute.register
@@ -195,23 +192,23 @@ def _(step: Cluster, at: Readable) -> StepResult:
     if step.assign is not None:
         further = at.table(step.assign)
         number = pd.concat([number, learned.assign(further[~further.index.isin(values.index)])])
-    table = number.to_frame(at.name).rename_axis(index=_PATIENT)
-    placed = table.assign(learned_from=table.index.isin(values.index)).reset_index()
-    return StepResult(table=table, files={"": placed, **_centroids(learned), **files}, patients=len(table), told=told)
+    table = number.to_frame(at.name).rename_axis(index=values.index.name)
+    placed = with_ids(table.assign(learned_from=table.index.isin(values.index)))
+    return _of_table(table, {"": placed, **_centroids(learned), **files}, told)
 
 
 @compute.register
 def _(step: Tertiles, at: Readable) -> StepResult:
     score = at.column(step.score)
-    table = pd.DataFrame({at.name: tertiles(score)}, index=score.index).rename_axis(index=_PATIENT)
-    return StepResult(table=table, files={"": table.reset_index()}, patients=len(table))
+    table = pd.DataFrame({at.name: tertiles(score)}, index=score.index)
+    return _of_table(table, {"": with_ids(table)})
 
 
 @compute.register
 def _(step: AggregateTiles, at: Readable) -> StepResult:
     tiles = chosen_columns(at.tables[step.tiles.name], step.tiles.columns, step.tiles.name)
-    table = aggregate_tiles(tiles.rename_axis(index=_PATIENT).reset_index())
-    return StepResult(table=table, files={"": table.reset_index()}, patients=len(table), told=f"{len(tiles)} tiles")
+    table = aggregate_tiles(tiles.reset_index(), by=str(tiles.index.name))
+    return _of_table(table, {"": with_ids(table)}, f"{len(tiles)} tiles")
 
 
 @compute.register
@@ -227,15 +224,14 @@ def _(step: Correlate, at: Readable) -> StepResult:
         adjusted = max_t_p_values(x, y, step.method, permutations=step.max_t, seed=at.seed)
         files["_max_t"] = adjusted.rename_axis(index="x").reset_index().melt("x", var_name="y", value_name="p_value")
     ranking = _ranking(rows, str(x.columns[0])) if x.shape[1] == 1 else None
-    return StepResult(rows, ranking=ranking, files=files, patients=joined.patients, unmatched=joined.unmatched)
+    return _of_joined(joined, StepResult(rows, ranking=ranking, files=files))
 
 
 @compute.register
 def _(step: Compare, at: Readable) -> StepResult:
     joined = join([("variables", at.table(step.variables)), ("group", at.column(step.group).to_frame())])
     values, group = joined.tables
-    rows = compare(values, group.iloc[:, 0], step.groups, step.test, seed=at.seed)
-    return StepResult(rows, patients=joined.patients, unmatched=joined.unmatched)
+    return _of_joined(joined, StepResult(compare(values, group.iloc[:, 0], step.groups, step.test, seed=at.seed)))
 
 
 @compute.register
@@ -257,13 +253,8 @@ def _(step: Deg, at: Readable) -> StepResult:
         Association(x, str(gene), int(one["n"]), int(one["missing"]), _fold_change(one, method))
         for gene, one in found.iterrows()
     ]
-    return StepResult(
-        rows,
-        ranking=_ranking(rows, x),
-        files={"": found.rename_axis(index="gene").reset_index()},
-        patients=joined.patients,
-        unmatched=joined.unmatched,
-    )
+    files = {"": found.rename_axis(index="gene").reset_index()}
+    return _of_joined(joined, StepResult(rows, ranking=_ranking(rows, x), files=files))
 
 
 @compute.register
@@ -299,8 +290,9 @@ def _(step: Survival, at: Readable) -> StepResult:
         joined = join([("variables", at.table(step.variables)), ("outcome", at.outcome(step.outcome))])
         variables, outcome = joined.tables
         relate = hazard_ratios if step.by == "sd" else above_and_below_median
-        rows = relate(variables, outcome["event"], outcome["time"], step.outcome.endpoint)
-        return StepResult(rows, patients=joined.patients, unmatched=joined.unmatched)
+        return _of_joined(
+            joined, StepResult(relate(variables, outcome["event"], outcome["time"], step.outcome.endpoint))
+        )
     assert step.group is not None
     assert step.groups is not None
     joined = join([("group", at.column(step.group).to_frame()), ("outcome", at.outcome(step.outcome))])
@@ -308,7 +300,7 @@ def _(step: Survival, at: Readable) -> StepResult:
     named = group.where(group.isin(step.groups))
     rows = group_hazard_ratios(named, step.groups, outcome["event"], outcome["time"], step.outcome.endpoint)
     curves = kaplan_meier(named, outcome["event"], outcome["time"])
-    return StepResult(rows, files={"_curves": curves}, patients=joined.patients, unmatched=joined.unmatched)
+    return _of_joined(joined, StepResult(rows, files={"_curves": curves}))
 
 
 @compute.register
@@ -334,13 +326,8 @@ def _(step: RandomSignatures, at: Readable) -> StepResult:
         rows.append(replace(row, effect=replace(row.effect, p_value=stand.as_strong, method=method)))
         bands.append(_band(name, len(asked), step.draws, stand))
     columns = ["set", "genes", "draws", "asked", "random_lower", "random_upper", "as_strong"]
-    return StepResult(
-        rows,
-        files={"": pd.DataFrame(bands, columns=columns)},
-        patients=joined.patients,
-        unmatched=joined.unmatched,
-        told="; ".join(filter(None, [f"{measure} of the set asked and of random ones", left_out])),
-    )
+    told = "; ".join(filter(None, [f"{measure} of the set asked and of random ones", left_out]))
+    return _of_joined(joined, StepResult(rows, files={"": pd.DataFrame(bands, columns=columns)}, told=told))
 
 
 def _fold_change(gene: pd.Series, method: str) -> Effect:
@@ -377,10 +364,39 @@ def _band(name: str, genes: int, draws: int, stand: AmongRandom) -> tuple[str, i
     return name, genes, draws, stand.asked, stand.lower, stand.upper, stand.as_strong
 
 
-def _scores(score: pd.DataFrame, found: pd.DataFrame, told: str = "") -> StepResult:
-    table = score.rename_axis(index=_PATIENT, columns=None)
-    files = {"": table.reset_index(), "_coverage": found.rename_axis(index="set").reset_index()}
-    return StepResult(table=table, files=files, patients=len(table), told=told)
+def _scores(score: pd.DataFrame, genes: pd.DataFrame, found: pd.DataFrame, told: str = "") -> StepResult:
+    table = score.rename_axis(index=genes.columns.name, columns=None)
+    files = {"": with_ids(table), "_coverage": found.rename_axis(index="set").reset_index()}
+    return _of_table(table, files, told)
+
+
+def _of_table(table: pd.DataFrame, files: Mapping[str, pd.DataFrame], told: str = "") -> StepResult:
+    """Return the result of a step that gives steps below a row per patient or lesion."""
+    patients, lesions = _sizes(table.index)
+    return StepResult(table=table, files=files, told=told, patients=patients, lesions=lesions)
+
+
+def _of_joined(joined: Joined, result: StepResult) -> StepResult:
+    """Return a result with whom it is of; lesions of one patient are not independent, and every row says so."""
+    index = joined.tables[0].index
+    patients, lesions = _sizes(index)
+    result = replace(result, unmatched=joined.unmatched, patients=patients, lesions=lesions)
+    if index.name != LESION:
+        return result
+    if lesions == patients:
+        return replace(result, rows=[replace(row, level="lesion") for row in result.rows])
+    beware = f"{lesions} lesions of {patients} patients, taken as independent: p is too small"
+    rows = [replace(row, level="lesion", effect=_flagged(row.effect, beware)) for row in result.rows]
+    return replace(result, rows=rows, told="; ".join(filter(None, [result.told, beware])))
+
+
+def _flagged(effect: Effect, beware: str) -> Effect:
+    return replace(effect, flag="; ".join(filter(None, [effect.flag, beware])))
+
+
+def _sizes(index: pd.Index) -> tuple[int, int]:
+    """Return how many patients there are, and how many lesions; 0 where a row is a patient."""
+    return patients_of(index).nunique(), len(index) if index.name == LESION else 0
 
 
 def _centroids(learned: Clusters) -> dict[str, pd.DataFrame]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import pandas as pd
 
@@ -11,6 +12,7 @@ from radnet.association.multiplicity import q_values
 COLUMNS = (
     "x",
     "y",
+    "level",
     "n",
     "missing",
     "counts",
@@ -35,10 +37,11 @@ class Association:
     Attributes:
         x: The one: a feature, a score, a grouping with its groups.
         y: The other: a gene set, a cell fraction, an endpoint.
-        n: Patients with both (of an enrichment: genes of the set that were ranked).
-        missing: Patients left out because a value is missing (of an enrichment: genes that were not ranked).
+        n: Patients, or lesions, with both (of an enrichment: genes of the set that were ranked).
+        missing: Those left out because a value is missing (of an enrichment: genes that were not ranked).
         effect: The effect.
         counts: What ``n`` is made of: ``high 21, low 22``, ``50 events``; empty if of nothing.
+        level: Whether a patient counts once, or a lesion.
     """
 
     x: str
@@ -47,6 +50,7 @@ class Association:
     missing: int
     effect: Effect
     counts: str = ""
+    level: Literal["patient", "lesion"] = "patient"
 
     def __post_init__(self) -> None:
         if self.n < 0 or self.missing < 0:
@@ -85,6 +89,7 @@ def _row(family: str, one: Association) -> dict[str, object]:
     return {
         "x": one.x,
         "y": one.y,
+        "level": one.level,
         "n": one.n,
         "missing": one.missing,
         "counts": one.counts,

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from radnet.files import write_atomically
+from radnet.report.biology import RECORD, biologies, read_biology
 from radnet.report.charts import charts
 from radnet.report.checklist.answers import checklist
 from radnet.report.checklist.size import sample_size_told
@@ -31,20 +32,24 @@ from radnet.report.truth import truth_tables
 
 
 def write_report(folder: Path) -> Path:
-    """Write ``report.html`` and its static figures into the folder of an evaluation.
+    """Write ``report.html`` and its static figures into the folder of an evaluation, or of a plan of associations.
 
-    Read are ``metrics.csv`` and, where they are there, ``evaluation.json``, ``figures/*.csv`` and ``tables/*.csv``.
+    Read are ``metrics.csv`` and, where they are there, ``evaluation.json``, ``figures/*.csv``, ``tables/*.csv`` and the
+    results of plans in ``biology/``; without an evaluation, ``associations.json`` and the tables and figures beside it.
     No statistic is computed anew: every number of the page stands in one of these files or is counted from them.
 
     Returns:
         The path of the report.
 
     Raises:
-        FileNotFoundError: If the folder holds no ``metrics.csv``.
+        FileNotFoundError: If the folder holds neither ``metrics.csv`` nor ``associations.json``.
         TableFault: If a table lacks a column.
     """
-    evaluation = read_evaluation(folder)
-    page = _environment().get_template("report.html.j2").render(_chapters(evaluation, folder))
+    if (folder / RECORD).is_file() and not (folder / "metrics.csv").is_file():
+        page = _environment().get_template("biology_page.html.j2").render(biology=read_biology(folder), level="95%")
+    else:
+        evaluation = read_evaluation(folder)
+        page = _environment().get_template("report.html.j2").render(_chapters(evaluation, folder))
     report = folder / "report.html"
     write_atomically(report, lambda temporary: temporary.write_text(page, encoding="utf-8"))
     return report
@@ -81,6 +86,7 @@ def _chapters(evaluation: Evaluation, folder: Path) -> dict[str, Any]:
         "decision": decision_tables(evaluation),
         "regression": [regression] if regression else [],
         "charts": figures,
+        "biologies": biologies(folder),
         "checklists": checklist(evaluation, folder),
         "sample_size": sample_size_told(folder),
         "provenance": provenance_tables(evaluation),
