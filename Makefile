@@ -24,7 +24,7 @@ demo: $(READY)
 	$(BIN)/python evaluate.py run=runs/demo
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
