@@ -85,7 +85,7 @@ for name in options.experiments:
             found = discrimination(metrics, endpoint, model, partition)
             row[partition] = None if found is None else float(found["estimate"])
             if partition == "held_out":
-                row |= {"metric": found["metric"], "lower": found["lower"], "upper": found["upper"]}
+                row |= {"metric": found["metric"], "lower": float(found["lower"]), "upper": float(found["upper"])}
                 row |= {"n_held_out": found["n"], "n_held_out_event": found["n_event"]}
         planted = truth.get(f"oracle_{row['metric']}") or {}
         reader = truth.get(f"reader_{row['metric']}") or {}
