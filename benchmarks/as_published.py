@@ -105,6 +105,22 @@ def c_index(metrics: Path, model: str, partition: str) -> dict[str, object]:
     return {name: row[name] for name in ("estimate", "lower", "upper", "n", "n_event")}
 
 
+def c_indices(words: list[str], run: Path, model: str, fresh: Path) -> list[tuple[str, dict[str, object]]]:
+    """Train a model; return its C-index on its own patients, out of fold, on those held out, and on fresh ones."""
+    places = ("apparent", "out_of_fold", "held_out", "fresh")
+    try:
+        run_experiment(load_config("train", [*words, *QUICK, f"output={run}"]))
+    except ValueError as error:
+        if "selects none" not in str(error):
+            raise
+        return [(name, {"estimate": 0.5}) for name in places]  # nothing was selected: everybody has the same score
+    judge(load_config("evaluate", [f"run={run}", "report=false"]))
+    words = [f"model={run}/model", f"data.root={fresh}", f"output={run}/fresh", "report=false"]
+    subprocess.run([sys.executable, "evaluate.py", *words], check=True, stdout=subprocess.DEVNULL)
+    own = [(name, c_index(run / "evaluation" / "metrics.csv", model, name)) for name in places[:-1]]
+    return [*own, ("fresh", c_index(run / "fresh" / "metrics.csv", model, "held_out"))]
+
+
 def wang() -> pd.DataFrame:
     fresh = options.work / "fresh"
     settings = ["--preset", "wang", "--set", "cohort=new", "--set", "seed=20261121", "--set", f"n={options.fresh}"]
@@ -126,29 +142,10 @@ def wang() -> pd.DataFrame:
     for seed in options.seeds:
         for kind, (words, model) in kinds.items():
             run = options.work / f"wang-{kind.replace(' ', '_')}-{seed}"
-            run_experiment(
-                load_config("train", [*words, f"data.knobs.seed={seed}", f"seed={seed}", *QUICK, f"output={run}"])
-            )
-            judge(load_config("evaluate", [f"run={run}", "report=false"]))
-            folder = run / "fresh"
-            subprocess.run(
-                [
-                    sys.executable,
-                    "evaluate.py",
-                    f"model={run}/model",
-                    f"data.root={fresh}",
-                    f"output={folder}",
-                    "report=false",
-                ],
-                check=True,
-                stdout=subprocess.DEVNULL,
-            )
-            judged = [(run / "evaluation", part) for part in ("apparent", "out_of_fold", "held_out")]
-            for place, partition in [*judged, (folder, "held_out")]:
-                name = "fresh" if place == folder else partition
-                value = c_index(place / "metrics.csv", model, partition)
+            for name, value in c_indices([*words, f"data.knobs.seed={seed}", f"seed={seed}"], run, model, fresh):
                 found.append({"kind": kind, "seed": seed, "judged": name, **value})
             print(found[-4:], flush=True)
+            pd.DataFrame(found).to_csv(options.work / "wang.csv", index=False)  # what there is, if a later run fails
     table = pd.DataFrame(found)
     numbers = table.assign(estimate=table["estimate"].astype(float))
     means = numbers.pivot_table(index="kind", columns="judged", values="estimate", sort=False)

@@ -1,4 +1,4 @@
-"""Han 2024 as its specification accepts it, lines 1 to 5 and 8, from what a user types to what is written."""
+"""Han 2024 as its specification accepts it, lines 1 to 5, 8 and 9, from what a user types to what is written."""
 
 import json
 
@@ -14,6 +14,7 @@ from cohorts import write_cohort
 from radnet.cli import main
 from radnet.cohort import FEATURE_KEYS, Cohort, FeatureTable, Lesion, Outcome, Patient
 from radnet.data.manifest import read_manifest
+from radnet.evaluation.baseline.printed import baseline_faults
 from radnet.predictors.folder import load_model
 
 LABEL = {"discovery": "tme", "validation": "tme", "cd8": "cd8", "immunotherapy": "response"}
@@ -306,3 +307,30 @@ def test_han_8_outcomes_permuted_give_the_p_value_of_the_folds(trained):
     reached = sum(one >= found["observed"] for one in found["null"])
     assert len(found["null"]) == 19
     assert found["p_value"] == pytest.approx((1 + reached) / 20)
+
+
+PRINTED = {  # Table 1: levels, patients of each cohort in the order of SIZES after the 1089 with expression
+    "age": ("18-60 >60", "600 489", "62 32", "18 6", "121 37", "67 10"),
+    "side": ("left right", "567 522", "50 44", "10 14", "89 69", "51 26"),
+    "vital status": ("alive dead", "938 151", "91 3", "24 0", "", ""),
+    "OS": ("<=1 1-3 3-5 >5", "168 481 187 253", "6 44 24 21", "1 6 8 9", "", ""),
+    "stage": ("I II III IV NA", "180 620 248 20 21", "20 59 15 0 0", "8 15 1 0 0", "6 57 23 2 70", "0 19 12 0 46"),
+    "ER": ("+ - NA", "802 237 50", "78 16 0", "19 5 0", "119 39 0", "15 58 4"),
+    "PR": ("+ - NA", "693 343 53", "72 22 0", "15 9 0", "100 58 0", "15 58 4"),
+    "HER2": ("+ - ? NA", "164 559 190 176", "11 48 0 35", "2 14 0 8", "118 40 0 0", "6 67 0 4"),
+}
+
+
+def test_han_9_of_all_totals_of_table_1_that_of_survival_in_discovery_alone_disagrees_with_its_patients():
+    cohorts = {"expression": 1089, **SIZES}
+    faults = []
+    for place, (cohort, size) in enumerate(cohorts.items(), start=1):
+        told = {name: cells for name, cells in PRINTED.items() if cells[place]}
+        rows = [
+            (name, level, int(count))
+            for name, cells in told.items()
+            for level, count in zip(cells[0].split(), cells[place].split(), strict=True)
+        ]
+        faults += baseline_faults(pd.DataFrame(rows, columns=["variable", "level", cohort]), {cohort: size})
+
+    assert faults == ["OS: the levels of discovery add up to 95, not 94"]
