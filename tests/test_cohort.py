@@ -3,7 +3,17 @@ import pandas as pd
 import pytest
 
 from cohorts import make_cohort
-from radnet.cohort import FEATURE_KEYS, Cohort, Delineation, Endpoint, FeatureTable, Lesion, Outcome, Patient
+from radnet.cohort import (
+    FEATURE_KEYS,
+    Cohort,
+    Delineation,
+    Endpoint,
+    FeatureTable,
+    Lesion,
+    Outcome,
+    PatchTable,
+    Patient,
+)
 
 
 def test_where_keeps_the_features_in_step_with_the_patients(cohort):
@@ -139,3 +149,63 @@ def test_a_matrix_of_delineations_has_the_columns_of_the_one_of_lesions_and_a_ro
     assert len(matrix) == 3
     with pytest.raises(ValueError, match="the feature table has no region inner; it has lesion, ring"):
         table.delineation_matrix(("inner",))
+
+
+def patches(folder) -> PatchTable:
+    """Patches of three lesions, one of which has none; a file of four, each filled with its place."""
+    places = np.arange(4, dtype=np.float16)[:, None, None, None, None]
+    np.save(folder / "patches.npy", places * np.ones((1, 2, 3, 3, 3), np.float16))
+    rows = [
+        {"patient_id": "P000", "lesion_id": "L1", "place": 3, "status": "ok", "spacing_mm": (1.0, 1.0, 1.0)},
+        {"patient_id": "P001", "lesion_id": "L1", "place": -1, "status": "the mask is empty", "spacing_mm": None},
+        {"patient_id": "P001", "lesion_id": "L2", "place": 0, "status": "ok", "spacing_mm": (2.0, 1.0, 1.0)},
+    ]
+    table = pd.DataFrame(rows).assign(remark="")
+    return PatchTable(folder / "patches.npy", table, {"soft": "image", "lesion": "mask"}, {"made": "by a test"})
+
+
+def test_patches_stay_in_step_with_the_patients_and_keep_their_file(cohort, tmp_path):
+    whole = cohort.with_patches(patches(tmp_path))
+
+    kept = whole.where(lambda patient: patient.centre == "B").with_features(cohort.features)
+    chosen = whole.select(["P001"])
+
+    for part in (kept, chosen):
+        assert part.patches.rows["lesion_id"].tolist() == ["L1", "L2"]
+        assert part.patches.file == tmp_path / "patches.npy"
+        assert part.patches.channels == {"soft": "image", "lesion": "mask"}
+        assert set(part.patches.array()[part.patches.rows["place"][1]].ravel()) == {0.0}
+    assert set(kept.features.rows["patient_id"]) == set(kept.ids)
+    assert whole.first_delineations().patches is None
+
+
+def test_an_array_of_patches_is_mapped_and_cannot_be_written(tmp_path):
+    array = patches(tmp_path).array()
+    assert isinstance(array, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        array[0] = 1
+
+
+def test_patches_of_a_stranger_are_refused(cohort, tmp_path):
+    with pytest.raises(ValueError, match="patches of patients the cohort does not have: P000"):
+        Cohort(cohort.patients[1:], None, patches(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"place": [3, 2, 0]}, r"exactly when its status is ok, not so: \['P001/L1'\]"),
+        ({"place": [-1, -1, 0]}, r"exactly when its status is ok, not so: \['P000/L1'\]"),
+        ({"lesion_id": ["L1", "L2", "L2"]}, r"lesions stand twice in the patch table: \[\('P001', 'L2'\)\]"),
+    ],
+)
+def test_a_patch_table_that_contradicts_itself_is_refused(tmp_path, wrong, told):
+    table = patches(tmp_path)
+    with pytest.raises(ValueError, match=told):
+        PatchTable(table.file, table.rows.assign(**wrong), table.channels)
+
+
+def test_a_patch_table_without_its_columns_is_refused(tmp_path):
+    table = patches(tmp_path)
+    with pytest.raises(ValueError, match="a patch table needs the columns place, remark"):
+        PatchTable(table.file, table.rows.drop(columns=["place", "remark"]), table.channels)

@@ -12,7 +12,12 @@ import pandas as pd
 FEATURE_KEYS = ("patient_id", "lesion_id", "region", "channel", "reader", "repeat")
 """Columns that name one measured row of a feature table."""
 
+PATCH_COLUMNS = ("patient_id", "lesion_id", "place", "status", "spacing_mm", "remark")
+"""Columns of a patch table's rows."""
+
 TimeUnit = Literal["days", "months", "years"]
+ChannelKind = Literal["image", "mask", "distance"]
+"""What a patch's channel holds: intensities, a region as 0 and 1, or distances to the lesion's border."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,19 +222,59 @@ class FeatureTable:
 
 
 @dataclass(frozen=True)
+class PatchTable:
+    """Patches around lesions: one file of arrays, and which lesion's stands where in it.
+
+    Attributes:
+        file: NumPy's .npy of shape (rows, C, D, H, W). Rows of no lesion of this table are another's, or nobody's.
+        rows: One per lesion: ``patient_id`` and ``lesion_id``; ``place``, the row of the file, -1 where there is none;
+            ``status``, ``ok`` or the reason; ``spacing_mm``, the voxel size (Z, Y, X), None where there is no patch;
+            ``remark``, what else is worth telling, or empty.
+        channels: What each of the C channels holds, by name and in order.
+        provenance: Settings, versions and hashes the patches were made with.
+    """
+
+    file: Path
+    rows: pd.DataFrame
+    channels: Mapping[str, ChannelKind]
+    provenance: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if missing := [column for column in PATCH_COLUMNS if column not in self.rows.columns]:
+            raise ValueError(f"a patch table needs the columns {', '.join(missing)}")
+        keys = list(self.rows[["patient_id", "lesion_id"]].itertuples(index=False, name=None))
+        if double := _doubles(keys):
+            raise ValueError(f"lesions stand twice in the patch table: {double[:3]}")
+        wrong = (self.rows["status"] == "ok") != (self.rows["place"] >= 0)
+        if wrong.any():
+            told = [f"{one.patient_id}/{one.lesion_id}" for one in self.rows[wrong].itertuples()]
+            raise ValueError(f"a lesion has a place in the file exactly when its status is ok, not so: {told[:3]}")
+
+    def of(self, patient_ids: Iterable[str]) -> "PatchTable":
+        """Keep the rows of these patients; the file stays."""
+        keep = self.rows["patient_id"].isin(list(patient_ids))
+        return replace(self, rows=self.rows.loc[keep].reset_index(drop=True))
+
+    def array(self) -> np.ndarray:
+        """Return the file's array (rows, C, D, H, W), read from disk where it is looked at, and not to be written."""
+        return np.load(self.file, mmap_mode="r", allow_pickle=False)
+
+
+@dataclass(frozen=True)
 class Cohort:
-    """Patients with unique ids, their features if measured, and the endpoints they carry."""
+    """Patients with unique ids, their features and patches if made, and the endpoints they carry."""
 
     patients: tuple[Patient, ...]
     features: FeatureTable | None = None
+    patches: PatchTable | None = None
 
     def __post_init__(self) -> None:
         if double := _doubles([patient.id for patient in self.patients]):
             raise ValueError(f"patient ids stand twice: {', '.join(map(str, double))}")
-        if self.features is not None:
-            unknown = set(self.features.rows["patient_id"]) - {patient.id for patient in self.patients}
+        for noun, table in (("features", self.features), ("patches", self.patches)):
+            unknown = set() if table is None else set(table.rows["patient_id"]) - {one.id for one in self.patients}
             if unknown:
-                raise ValueError(f"features of patients the cohort does not have: {', '.join(sorted(unknown)[:5])}")
+                raise ValueError(f"{noun} of patients the cohort does not have: {', '.join(sorted(unknown)[:5])}")
 
     def __len__(self) -> int:
         return len(self.patients)
@@ -245,10 +290,11 @@ class Cohort:
         return [patient.centre for patient in self.patients]
 
     def where(self, keep: Callable[[Patient], bool]) -> "Cohort":
-        """Return the patients for whom ``keep`` is true, with their features."""
+        """Return the patients for whom ``keep`` is true, with their features and patches."""
         patients = tuple(patient for patient in self.patients if keep(patient))
         features = None if self.features is None else self.features.of(patient.id for patient in patients)
-        return Cohort(patients, features)
+        patches = None if self.patches is None else self.patches.of(patient.id for patient in patients)
+        return Cohort(patients, features, patches)
 
     def select(self, patient_ids: Iterable[str]) -> "Cohort":
         """Return the patients with these ids, in the cohort's order."""
@@ -261,10 +307,14 @@ class Cohort:
         """Return the same patients with these features."""
         return replace(self, features=features.of(self.ids))
 
+    def with_patches(self, patches: PatchTable) -> "Cohort":
+        """Return the same patients with these patches."""
+        return replace(self, patches=patches.of(self.ids))
+
     def first_delineations(self) -> "Cohort":
         """Return the cohort with one delineation per lesion and channel: reader and repeat 1, or the first there is.
 
-        Further readers and repeats serve studies of agreement. Features are left behind.
+        Further readers and repeats serve studies of agreement. Features and patches are left behind.
         """
 
         def first(lesion: Lesion) -> Lesion:
