@@ -31,6 +31,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from radnet.config import load_config
@@ -40,7 +41,6 @@ from radnet.evaluation.survival.logrank import logrank
 from radnet.evaluation.survival.maxstat import maxstat
 from radnet.experiment import run_experiment
 from radnet.judgement import judge
-from radnet.models.elastic_net import ElasticNetLogistic
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("paper", choices=["zhao", "wang", "han", "ligero"])
@@ -220,12 +220,12 @@ def ligero() -> pd.DataFrame:
             folds = parted(10, shuffle=True, random_state=seed)
             aucs = []
             for train, test in folds.split(lesions[learned], event[learned], patient[learned]):
-                model = _lasso().fit(lesions[learned][train], event[learned][train])
+                model = _lasso(len(train)).fit(lesions[learned][train], event[learned][train])
                 judged = event[learned][test]
                 if judged.any() and not judged.all():
                     aucs.append(delong(judged, model.decision_function(lesions[learned][test])).auc)
             row[name] = np.mean(aucs)
-        score = _lasso().fit(lesions[learned], event[learned]).decision_function(lesions[~learned])
+        score = _lasso(int(learned.sum())).fit(lesions[learned], event[learned]).decision_function(lesions[~learned])
         table = pd.DataFrame({"patient": patient[~learned], "event": event[~learned], "score": score})
         of_patients = table.groupby("patient").agg(event=("event", "first"), score=("score", "mean"))
         row |= {"lesions": delong(table["event"], table["score"]).auc}
@@ -244,8 +244,10 @@ def ligero() -> pd.DataFrame:
     return table
 
 
-def _lasso() -> ElasticNetLogistic:
-    return ElasticNetLogistic(alpha=1.0, penalty=0.001)
+def _lasso(lesions: int) -> LogisticRegression:
+    return LogisticRegression(
+        solver="liblinear", l1_ratio=1, C=1 / (lesions * 0.001), intercept_scaling=10, max_iter=10000
+    )
 
 
 def _delong(table: pd.DataFrame) -> tuple[float, float]:

@@ -10,6 +10,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 
 from cohorts import make_cohort, make_study, write_cohort
+from radnet.cli import main
 from radnet.cohort import Cohort, Endpoint, FeatureTable
 from radnet.data.targets import TargetRule, select_targets
 from radnet.evaluation.cutoff import Cutoff
@@ -218,6 +219,30 @@ def test_who_cannot_be_scored_is_listed_with_the_reason(tmp_path):
 
     assert scored.unscored.to_dict("records") == [{"patient_id": "NP003", "centre": "D", "reason": "the mask is empty"}]
     assert "NP003" not in set(scored.predictions["patient_id"])
+
+
+def test_a_lesion_that_has_no_part_in_a_score_is_listed_with_the_reason_and_printed(tmp_path, capsys):
+    train(tmp_path)
+    cohort = newcomers()
+    rows = cohort.features.rows.copy()
+    several = rows["patient_id"].map(rows["patient_id"].value_counts()) > 1
+    lost = rows.index == rows.index[several][0]
+    rows.loc[lost, cohort.features.names] = np.nan
+    rows.loc[lost, "status"] = "the mask is empty"
+    patient, lesion = rows.loc[lost, ["patient_id", "lesion_id"]].iloc[0]
+    folder = write_cohort(Cohort(cohort.patients, FeatureTable(rows)), tmp_path / "new")
+
+    scored = score(tmp_path / "model", folder, tmp_path)
+
+    assert scored.unmeasured.to_dict("records") == [
+        {"patient_id": patient, "lesion_id": lesion, "reason": "the mask is empty"}
+    ]
+    assert patient in set(scored.predictions["patient_id"])
+    out = tmp_path / "scores.parquet"
+    assert main(["predict", "--model", str(tmp_path / "model"), "--data", str(folder), "--out", str(out)]) == 0
+    told = capsys.readouterr()
+    assert f"scored without lesion {lesion}: patient {patient}: the mask is empty" in told.err
+    assert f"{len(cohort)} patients scored, 0 not" in told.out
 
 
 def test_a_patient_unlike_the_training_patients_is_flagged(tmp_path):

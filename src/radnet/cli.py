@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from io import TextIOWrapper
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from rich.table import Table
 
+    from radnet.prediction import Scored
+
 _ADJUSTMENTS = ("none", "bonferroni", "holm", "hochberg", "BH", "BY")
 _CODED = "columns of numbers that are codes, such as a stage"
 _PER = "ratios per so many units of a number, such as score=0.1; else per 1"
@@ -29,6 +32,7 @@ EXTRAS = {
     "monai": "train",
     "safetensors": "train",
     "wandb": "train",
+    "optuna": "train",
     "radiomics": "reference",
 }
 _NOTES_SHOWN = 30
@@ -45,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _train(given[1:])
         if given[:1] == ["evaluate"]:
             return _evaluate(given[1:])
-        given, settings = _settings_apart(given) if given[:1] == ["compare"] else (given, [])
+        given, settings = _settings_apart(given) if given[:1] in (["compare"], ["sweep"]) else (given, [])
         options = _parser().parse_args(given, argparse.Namespace(train_settings=settings))
         return int(options.run(options))
     except ModuleNotFoundError as error:
@@ -183,6 +187,19 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--work", type=Path, metavar="FOLDER", help="of the runs; default: <out>_runs")
     compare.set_defaults(run=_compare)
 
+    sweep = verbs.add_parser(
+        "sweep",
+        help="search settings on the patients that are not held out, with a sweep file of W&B and without its server",
+        epilog="Words key=value at the end are settings of training for every trial, such as data.root=FOLDER.",
+    )
+    sweep.add_argument("file", type=Path, metavar="SWEEP.yaml")
+    sweep.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="of trials.csv; gone on with if there")
+    sweep.add_argument(
+        "--trials", type=int, metavar="N", help="in all; default: run_cap of the file, or its whole grid"
+    )
+    sweep.add_argument("--seed", type=int, default=0, help="of the search; seed=… is that of training")
+    sweep.set_defaults(run=_sweep)
+
     associate = verbs.add_parser("associate", help="set images beside biology: what a plan declares, and nothing else")
     associate.add_argument("plan", type=Path, metavar="PLAN.yaml")
     associate.set_defaults(run=_associate)
@@ -205,13 +222,50 @@ def _train(overrides: Sequence[str]) -> int:
     if {"-h", "--help"} & set(overrides):
         print(describe("train"))
         return 0
-    config = load_config("train", overrides)
+    from radnet.multirun import FLAGS, each_run
+
+    if "--trial" in overrides:
+        return _trial(load_config("train", [word for word in overrides if word != "--trial"]))
+    several = bool({*FLAGS} & set(overrides))
+    configs = [load_config("train", words) for words in (each_run(overrides) if several else [overrides])]
     from radnet.experiment import run_experiment
 
-    folder = run_experiment(config)
-    print(f"run: {folder}")
     as_script = Path(sys.argv[0]).name == "train.py"
-    print(f"judge it: {'python evaluate.py' if as_script else 'radnet evaluate'} run={folder}")
+    for config in configs:
+        folder = run_experiment(config)
+        print(f"run: {folder}")
+        print(f"judge it: {'python evaluate.py' if as_script else 'radnet evaluate'} run={folder}")
+    return 0
+
+
+def _trial(config: "DictConfig") -> int:
+    """Judge a configuration as a sweep's trial, and tell W&B if it is followed there."""
+    from radnet.sweep.trial import inner_score
+
+    score = inner_score(config)
+    if str(config.logger.get("_target_")).endswith(".wandb_logger"):
+        from radnet.tracking import send_trial
+
+        send_trial(config, score.metric, score.estimate)
+    print(f"{score.metric}: {score.estimate:.4f} ({score.n} patients; {score.held_out} held out and not looked at)")
+    return 0
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from radnet.sweep.run import sweep
+
+    if options.trials is not None and options.trials < 1:
+        from radnet.config import ConfigFault
+
+        raise ConfigFault(f"--trials must be 1 or more, got {options.trials}", from_command_line=True)
+    found = sweep(options.file, options.out, options.trials, options.seed, options.train_settings)
+    print(f"trials: {options.out / 'trials.csv'}")
+    if not found.settings:
+        print("error: no trial could be scored; trials.csv says why", file=sys.stderr)
+        return 1
+    print(f"best: {found.estimate:.4f}")
+    print(f"train it: radnet train {shlex.join(found.settings)}")
+    print("\n".join(found.limits()))
     return 0
 
 
@@ -226,6 +280,10 @@ def _evaluate(overrides: Sequence[str]) -> int:
 
     drift = _score_held_out(config) if config.model_folder else None
     folder, assessment = judge(config, drift)
+    if config.run and (Path(config.run) / "wandb" / "run_id").is_file():
+        from radnet.tracking import send_evaluation
+
+        send_evaluation(Path(config.run), folder)
     print("\n".join(headline(folder, assessment)))
     print(f"metrics: {folder / 'metrics.csv'}")
     if config.report:
@@ -270,8 +328,7 @@ def _score_held_out(config: "DictConfig") -> dict[str, object]:
         centres=centres,
         refuse_learned=True,
     )
-    for row in scored.unscored.itertuples():
-        print(f"not scored: patient {row.patient_id} of centre {row.centre}: {row.reason}", file=sys.stderr)
+    _tell_left_out(scored)
     config.predictions = str(write_scored(scored, Path(config.output)))
     config.lesion_predictions = str(Path(config.output) / "lesion_predictions.parquet")
     summary = drift_summary(scored)
@@ -286,14 +343,22 @@ def _predict(options: argparse.Namespace) -> int:
     scored = score(options.model, options.data, options.cache, workers=options.workers)
     write_table(scored.predictions, options.out)
     write_table(scored.lesions, options.out.with_name(f"{options.out.stem}_lesions{options.out.suffix}"))
-    for row in scored.unscored.itertuples():
-        print(f"not scored: patient {row.patient_id} of centre {row.centre}: {row.reason}", file=sys.stderr)
-    far = scored.predictions[scored.predictions["far_from_training"] == 1]
+    _tell_left_out(scored)
+    one_each = scored.predictions.drop_duplicates("patient_id")  # a score is read on several endpoints
+    far = one_each[one_each["far_from_training"] == 1]
     for row in far.itertuples():
         told = f"distance {row.distance:.2f}" + (f", outside in {row.outside_training}" if row.outside_training else "")
         print(f"far from the training patients: patient {row.patient_id}: {told}", file=sys.stderr)
-    print(f"{len(scored.predictions)} patients scored, {len(scored.unscored)} not, {len(far)} far: {options.out}")
+    print(f"{len(one_each)} patients scored, {len(scored.unscored)} not, {len(far)} far: {options.out}")
     return 0
+
+
+def _tell_left_out(scored: "Scored") -> None:
+    """Print on stderr who is not scored, and which lesions of those who are have no part in it."""
+    for row in scored.unscored.itertuples():
+        print(f"not scored: patient {row.patient_id} of centre {row.centre}: {row.reason}", file=sys.stderr)
+    for row in scored.unmeasured.itertuples():
+        print(f"scored without lesion {row.lesion_id}: patient {row.patient_id}: {row.reason}", file=sys.stderr)
 
 
 def _check(options: argparse.Namespace) -> int:

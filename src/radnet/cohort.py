@@ -344,7 +344,8 @@ class Cohort:
         """Return clinical columns, one row per patient indexed by id; a missing value is NaN or None."""
         known = {column for patient in self.patients for column in patient.clinical}
         if absent := [column for column in columns if column not in known]:
-            raise ValueError(f"clinical.csv has no column {', '.join(absent)}; it has {', '.join(sorted(known))}")
+            found = ", ".join(sorted(known)) or "none of clinical values"
+            raise ValueError(f"clinical.csv has no column {', '.join(absent)}; it has {found}")
         table = {column: [patient.clinical.get(column) for patient in self.patients] for column in columns}
         return pd.DataFrame(table, index=pd.Index(self.ids, name="patient_id"))
 

@@ -176,7 +176,7 @@ def describe(name: str) -> str:
     groups = [
         f"  {folder.name}: {', '.join(options(folder.name))}"
         for folder in sorted(config_folder().iterdir())
-        if folder.is_dir() and options(folder.name)
+        if folder.is_dir() and options(folder.name) and folder.name != "sweep"  # files of `radnet sweep`
     ]
     text = (config_folder() / f"{name}.yaml").read_text(encoding="utf-8")
     return "\n".join([text.splitlines()[0].lstrip("# "), "", "Choices, as group=choice:", *groups, "", text])

@@ -101,9 +101,12 @@ def run_experiment(config: DictConfig) -> Path:
         if len(judged):
             tables.add(judged, model.predict(judged), "held_out")
         tables.log(model.history, "", "")
-        for note in [*step_notes(model.frozen), *(note for one in model.fitted for note in one.notes)]:
+        of_search = getattr(model.model, "notes", ())
+        for note in [*of_search, *step_notes(model.frozen), *(note for one in model.fitted for note in one.notes)]:
             record.say(note)
         before = {**before, "complete_cases": list(config.complete_cases or ())}
+        if chosen_settings := getattr(model.model, "chosen", None):
+            before = {**before, "tuned": dict(chosen_settings)}
         save_model(folder / "model", model.frozen, development, model.fitted, config.name, before)
         _say_selection(model, development, judged, record)
     if controls is not None:
@@ -119,6 +122,10 @@ def run_experiment(config: DictConfig) -> Path:
     shutil.copytree(folder / "model", new_folder(Path("checkpoints") / config.name), dirs_exist_ok=True)
     _write_record(run, given, root, record)
     run.finish()
+    if str(config.logger.get("_target_")).endswith(".wandb_logger"):
+        from radnet.tracking import send_run  # W&B, which every other run does without
+
+        send_run(folder)
     return folder
 
 

@@ -39,6 +39,7 @@ class Scored:
             training did not have).
         lesions: Rows of lesion_predictions.parquet.
         unscored: patient_id, centre, reason.
+        unmeasured: patient_id, lesion_id, reason of each lesion that has no part in its patient's score.
         drift: Per centre and feature the mean and SD in training and here, and their standardised difference.
         prevalence: Per centre the share with the event and its Clopper-Pearson interval, beside training's.
     """
@@ -47,6 +48,7 @@ class Scored:
     predictions: pd.DataFrame
     lesions: pd.DataFrame
     unscored: pd.DataFrame
+    unmeasured: pd.DataFrame
     drift: pd.DataFrame
     prevalence: pd.DataFrame
 
@@ -87,6 +89,7 @@ def score(
         predictions=patients.join(pd.DataFrame(_far(cohort, model), index=cohort.ids), on="patient_id"),
         lesions=lesions,
         unscored=unscored,
+        unmeasured=_unmeasured(cohort, model),
         drift=_drift(cohort, model),
         prevalence=_prevalence(cohort, model),
     )
@@ -212,6 +215,17 @@ def _scorable(cohort: Cohort, everybody: Cohort, model: ModelFolder) -> tuple[Co
     return left, unscored
 
 
+def _unmeasured(cohort: Cohort, model: ModelFolder) -> pd.DataFrame:
+    """Return the lesions of patients scored that could not be measured."""
+    columns = ["patient_id", "lesion_id", "reason"]
+    if cohort.features is None or not model.model.regions:
+        return pd.DataFrame(columns=columns)
+    measured = set(measured_lesions(cohort, model.model.regions).index)
+    failed = cohort.features.rows[cohort.features.rows["status"] != "ok"].rename(columns={"status": "reason"})
+    without = [key not in measured for key in zip(failed["patient_id"], failed["lesion_id"], strict=True)]
+    return failed.loc[without, columns].drop_duplicates(["patient_id", "lesion_id"]).reset_index(drop=True)
+
+
 def _far(cohort: Cohort, model: ModelFolder) -> Mapping[str, list[object]]:
     distance = pd.Series(np.nan, index=cohort.ids)
     far = pd.Series(0, index=cohort.ids)
@@ -300,10 +314,11 @@ def _prevalence(cohort: Cohort, model: ModelFolder) -> pd.DataFrame:
 
 
 def write_scored(scored: Scored, folder: Path) -> Path:
-    """Write predictions, lesion predictions, patients without a score, and drift; return the predictions' path."""
+    """Write predictions, lesion predictions, patients and lesions left out, and drift; return the predictions' path."""
     write_table(scored.predictions, folder / "predictions.parquet")
     write_table(scored.lesions, folder / "lesion_predictions.parquet")
     write_table(scored.unscored, folder / "tables" / "unscored.csv")
+    write_table(scored.unmeasured, folder / "tables" / "unmeasured_lesions.csv")
     write_table(scored.drift, folder / "tables" / "drift.csv")
     write_table(scored.prevalence, folder / "tables" / "prevalence.csv")
     return folder / "predictions.parquet"

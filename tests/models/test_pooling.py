@@ -65,6 +65,24 @@ def test_an_unknown_rule_and_missing_volumes_are_told():
         pool_lesions(lesions()[["f"]], "largest")
 
 
+@pytest.mark.parametrize("how", ["volume_mean", "volume_top3"])
+def test_a_volume_of_zero_or_less_is_no_weight_where_a_patient_has_other_lesions(how):
+    standardised = lesions()
+    standardised[VOLUME] -= 3.0
+    told = f"aggregate={how}: patient P1, lesion a has a volume of -2: give volumes in mm"
+
+    with pytest.raises(ValueError, match=told):
+        pool_lesions(standardised, how)
+    with pytest.raises(ValueError, match=told):
+        pool_scores(pd.Series(0.5, standardised.index), standardised, how, "probability")
+
+
+def test_an_only_lesion_is_its_patient_whatever_its_volume():
+    alone = lesions().loc[["P2"]].assign(**{VOLUME: -1.0})
+
+    assert pool_lesions(alone, "volume_mean")[0].loc["P2", "f"] == 7.0
+
+
 def test_features_asked_for_under_a_rule_of_scores_are_averaged():
     for one, mean in zip(pool_lesions(lesions(), "noisy_or"), pool_lesions(lesions(), "mean"), strict=True):
         assert one.equals(mean)

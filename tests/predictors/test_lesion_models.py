@@ -234,7 +234,7 @@ def with_sites(cohort, change):
         (
             SITES,
             {("S003", "L1"): ""},
-            "of 1 it cannot tell: patient S003, lesion L1: site empty. Fill in the column site",
+            r"of 1 it cannot tell: patient S003, lesion L1: site empty. Fill in the column site of lesions.csv$",
         ),
         (["node", "liver", "lung"], {}, r"of \d+ it cannot tell: .*site breast.* or list other in model.sites"),
     ],

@@ -13,12 +13,15 @@ def csv_logger(folder: Path) -> Logger:
 def wandb_logger(folder: Path, project: str, offline: bool) -> Logger:
     """Return a Weights & Biases logger; ``offline`` keeps everything in the run folder.
 
-    Numbers of each epoch go to it, no patient id, path or table.
+    It is told the numbers of each epoch. What else is sent, and what is taken out of it, is told in ``tracking``.
     """
-    return WandbLogger(project=project, save_dir=folder, offline=offline)
+    from radnet.wandb_run import end_other, run_arguments  # W&B, which other runs need not load
+
+    arguments = run_arguments(folder, project, offline)
+    end_other(arguments["id"])
+    return WandbLogger(save_dir=folder, **{key: one for key, one in arguments.items() if key != "dir"})
 
 
 def close(logger: Logger) -> None:
-    """Write what a logger still holds and end its run."""
-    if isinstance(logger, WandbLogger):
-        logger.experiment.finish()
+    """Write what a logger still holds; a run of W&B stays open for what ``tracking`` sends at the end."""
+    logger.save()

@@ -30,7 +30,7 @@ def pool_lesions(lesions: pd.DataFrame, how: Aggregate) -> tuple[pd.DataFrame, p
         (adding up to 1; NaN for ``max`` and ``min``, where no single weight exists).
 
     Raises:
-        ValueError: If the rule is unknown, or needs volumes and the features have none.
+        ValueError: If the rule is unknown, or needs volumes and the features have none, or none that weigh.
     """
     _refuse_unknown(how)
     patients = lesions.index.get_level_values("patient_id")
@@ -64,7 +64,8 @@ def pool_scores(score: pd.Series, lesions: pd.DataFrame, how: Aggregate, scale: 
         lesion's share of -Σ log(1 - p), or of the summed hazard.
 
     Raises:
-        ValueError: If the rule is unknown, needs volumes and the features have none, or a probability is none.
+        ValueError: If the rule is unknown, needs volumes and the features have none, or none that weigh, or a
+            probability is none.
 
     References:
         The mean: Ligero et al. 2021. Noisy-or: Pearl, Probabilistic Reasoning in Intelligent Systems, 1988, 4.3.
@@ -116,7 +117,15 @@ def _sizes(lesions: pd.DataFrame, how: str) -> pd.Series:
     if VOLUME not in lesions.columns:
         raise ValueError(f"aggregate={how} needs the feature {VOLUME}, and the feature table has none")
     volume = lesions[VOLUME]
-    rank = volume.groupby(lesions.index.get_level_values("patient_id")).rank(ascending=False, method="first")
+    of_patient = volume.groupby(lesions.index.get_level_values("patient_id"))
+    rank = of_patient.rank(ascending=False, method="first")
     if how == "largest":
         return (rank == 1).astype(float)
+    shared = of_patient.transform("size") > 1
+    if len(wrong := volume[(volume <= 0) & shared]):  # as in a table of standardised features
+        patient, lesion = wrong.index[0]
+        raise ValueError(
+            f"aggregate={how}: patient {patient}, lesion {lesion} has a volume of {wrong.iloc[0]:g}: give volumes in "
+            "mm³, or choose mean, max, min or largest"
+        )
     return volume.where(rank <= 3, 0.0) if how == "volume_top3" else volume

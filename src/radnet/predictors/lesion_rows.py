@@ -44,9 +44,10 @@ def refuse_sites(of_lesion: Mapping[tuple[str, str], str], sites: Sequence[str])
         if sites and (not site or (site not in sites and OTHER not in sites))
     ]
     if strange:
+        or_else = "" if OTHER in sites else f", or list {OTHER} in model.sites"
         raise ValueError(
             f"the model reads where a lesion lies, one of {', '.join(sites)}; of {len(strange)} it cannot tell: "
-            f"{'; '.join(strange[:5])}. Fill in the column site of lesions.csv, or list {OTHER} in model.sites"
+            f"{'; '.join(strange[:5])}. Fill in the column site of lesions.csv{or_else}"
         )
 
 
