@@ -219,7 +219,8 @@ def ligero() -> pd.DataFrame:
         for name, parted in (("ungrouped", StratifiedKFold), ("grouped", StratifiedGroupKFold)):
             folds = parted(10, shuffle=True, random_state=seed)
             aucs = []
-            for train, test in folds.split(lesions[learned], event[learned], patient[learned]):
+            groups = patient[learned] if name == "grouped" else None
+            for train, test in folds.split(lesions[learned], event[learned], groups):
                 model = _lasso(len(train)).fit(lesions[learned][train], event[learned][train])
                 judged = event[learned][test]
                 if judged.any() and not judged.all():
