@@ -221,6 +221,28 @@ def test_who_cannot_be_scored_is_listed_with_the_reason(tmp_path):
     assert "NP003" not in set(scored.predictions["patient_id"])
 
 
+def test_a_patient_of_whom_a_site_is_not_known_costs_no_other_his_score(tmp_path):
+    steps = {"impute": SimpleImputer(), "classify": LogisticRegression(max_iter=5000, solver="newton-cholesky")}
+    learned, sites = make_cohort(60, seed=1), ["node", "liver", "other"]
+    model = TabularPredictor("response", steps, regions=["lesion"], unit="lesion", sites=sites).fit(learned)
+    save_model(tmp_path / "model", model.frozen, learned, READINGS, "mine")
+    cohort = newcomers()
+    nowhere = {one.id: replace(one.lesions[0], site="") for one in cohort.patients if one.id == "NP003"}
+    patients = [
+        replace(one, lesions=(nowhere[one.id], *one.lesions[1:])) if one.id in nowhere else one
+        for one in cohort.patients
+    ]
+
+    folder = write_cohort(Cohort(tuple(patients), cohort.features), tmp_path / "new")
+    scored = score(tmp_path / "model", folder, tmp_path)
+
+    told = "site of lesion L1 is empty: the model reads node, liver, other"
+    assert scored.unscored.to_dict("records") == [{"patient_id": "NP003", "centre": "D", "reason": told}]
+    others = [one for one in cohort.ids if one != "NP003"]
+    expected = model.predict(cohort.select(others)).patients["score"]
+    np.testing.assert_allclose(scored.predictions.set_index("patient_id").loc[others, "score"], expected, rtol=1e-12)
+
+
 def test_a_lesion_that_has_no_part_in_a_score_is_listed_with_the_reason_and_printed(tmp_path, capsys):
     train(tmp_path)
     cohort = newcomers()

@@ -17,6 +17,7 @@ from radnet.data.targets import TargetRule, select_targets
 from radnet.models.pipeline import level_name
 from radnet.predictors.base import measured_lesions
 from radnet.predictors.folder import ModelFolder, image_hashes, lesion_distance, load_model, patient_hash
+from radnet.predictors.lesion_rows import lesion_sites, strange_sites
 from radnet.predictors.nested import as_read
 from radnet.predictors.rows import prediction_rows
 from radnet.radiomics.engines import ENGINES
@@ -196,6 +197,8 @@ def _scorable(cohort: Cohort, everybody: Cohort, model: ModelFolder) -> tuple[Co
         assert cohort.features is not None
         status = cohort.features.rows[cohort.features.rows["status"] != "ok"].groupby("patient_id")["status"].first()
         reasons = {one: str(status.get(one, "no lesion")) for one in cohort.ids if one not in measured}
+    for (patient, lesion), site in strange_sites(lesion_sites(cohort), _sites(model)).items():
+        reasons.setdefault(patient, f"site of lesion {lesion} is {site}: the model reads {', '.join(_sites(model))}")
     if needed := model.card["before"].get("complete_cases"):
         reasons = {**complete_cases(cohort, needed)[1], **reasons}
     for column, known in model.card["clinical_schema"].items():
@@ -213,6 +216,12 @@ def _scorable(cohort: Cohort, everybody: Cohort, model: ModelFolder) -> tuple[Co
         told = "; ".join(f"{row.patient_id}: {row.reason}" for row in unscored.head(5).itertuples())
         raise ValueError(f"no patient can be scored ({told})")
     return left, unscored
+
+
+def _sites(model: ModelFolder) -> tuple[str, ...]:
+    """Return the sites of lesions that the model, or a member of it, reads."""
+    members = getattr(model.model, "members", {}).values()
+    return next((one.sites for one in (model.model, *members) if getattr(one, "sites", ())), ())
 
 
 def _unmeasured(cohort: Cohort, model: ModelFolder) -> pd.DataFrame:

@@ -36,12 +36,20 @@ def lesion_sites(cohort: Cohort) -> dict[tuple[str, str], str]:
     return {(one.id, lesion.id): lesion.site for one in cohort.patients for lesion in one.lesions}
 
 
+def strange_sites(of_lesion: Mapping[tuple[str, str], str], sites: Sequence[str]) -> dict[tuple[str, str], str]:
+    """Return the lesions of no site, or of one not listed, where a model reads sites; none where it does not."""
+    return {
+        key: site or "empty"
+        for key, site in of_lesion.items()
+        if sites and (not site or (site not in sites and OTHER not in sites))
+    }
+
+
 def refuse_sites(of_lesion: Mapping[tuple[str, str], str], sites: Sequence[str]) -> None:
     """Raise a ValueError that names lesions of no site, or of one not listed, where a model reads sites."""
     strange = [
-        f"patient {patient}, lesion {lesion}: site {site or 'empty'}"
-        for (patient, lesion), site in of_lesion.items()
-        if sites and (not site or (site not in sites and OTHER not in sites))
+        f"patient {patient}, lesion {lesion}: site {site}"
+        for (patient, lesion), site in strange_sites(of_lesion, sites).items()
     ]
     if strange:
         or_else = "" if OTHER in sites else f", or list {OTHER} in model.sites"
