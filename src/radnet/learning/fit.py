@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from radnet.files import write_atomically
 from radnet.learning.batch import Bags
 from radnet.learning.datamodule import LesionDataModule, epoch_seeds
-from radnet.learning.module import Loss, PatientModule
+from radnet.learning.losses import Loss
+from radnet.learning.module import PatientModule
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,12 @@
 """The one Lightning module: a network that scores patients, a loss, and running metrics."""
 
-from collections.abc import Callable
-
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torchmetrics.classification import BinaryAUROC
 
 from radnet.learning.batch import Batch
-
-Loss = Callable[[Tensor, Batch], Tensor]
+from radnet.learning.losses import Loss
 
 
 class PatientModule(pl.LightningModule):

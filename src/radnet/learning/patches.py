@@ -22,7 +22,7 @@ from radnet.cohort import PATCH_COLUMNS, Cohort, Delineation, PatchTable
 from radnet.files import content_hash
 from radnet.imaging.patch import PatchSettings
 from radnet.imaging.transforms import image_key, patch_steps, spacing_mm
-from radnet.radiomics.workers import memory_share_gib, reason, work_through
+from radnet.radiomics.workers import check_workers, memory_share_gib, reason, work_through
 
 _CACHE_FORMAT = 1  # raise it when the same files and settings give other patches than before
 _DEPENDS_ON = ("numpy", "scipy", "SimpleITK")
@@ -106,12 +106,7 @@ def cohort_patches(
         ValueError: If no lesion has an image and a mask, or the settings name a channel that ``lesions.csv`` has not.
         ChildProcessError: If no process can be started.
     """
-    if workers < 1:
-        raise ValueError(f"at least 1 worker is needed, got {workers}")
-    if limit_s is None and workers > 1:
-        raise ValueError(f"without a time limit there is one process, this one, and not {workers} workers")
-    if limit_s is not None and limit_s <= 0:
-        raise ValueError(f"the time limit of a lesion must be more than 0 s, got {limit_s:g}")
+    check_workers(workers, limit_s)
     first, lesions = _lesions(cohort, settings)
     cache.mkdir(parents=True, exist_ok=True)
     made_by = {name: version(name) for name in _DEPENDS_ON}

@@ -13,7 +13,7 @@ from radnet.cohort import Cohort
 from radnet.learning.batch import Bags
 from radnet.learning.fit import TrainerSettings, fit_network
 from radnet.learning.loggers import close
-from radnet.learning.module import Loss
+from radnet.learning.losses import Loss
 from radnet.models.networks import NoisyOr
 from radnet.models.pipeline import ClinicalEncoder, pipeline
 from radnet.models.pooling import Aggregate

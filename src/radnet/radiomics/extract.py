@@ -21,7 +21,7 @@ from radnet.radiomics.engines import engine_named
 from radnet.radiomics.perturbation import perturbation_named
 from radnet.radiomics.scan import Measured, Row, failed_row, measure_region, measure_scan, prepared
 from radnet.radiomics.settings import ExtractionSettings, feature_names
-from radnet.radiomics.workers import memory_share_gib, work_through
+from radnet.radiomics.workers import check_workers, memory_share_gib, work_through
 
 _DEPENDS_ON = ("numpy", "SimpleITK", "PyWavelets")
 _CACHE_FORMAT = 2  # raise it when the same files, settings and engine give other values than before
@@ -93,12 +93,7 @@ def extract_cohort(
             ``repeat`` that names no perturbation.
         ChildProcessError: If no process can be started.
     """
-    if workers < 1:
-        raise ValueError(f"at least 1 worker is needed, got {workers}")
-    if limit_s is None and workers > 1:
-        raise ValueError(f"without a time limit there is one process, this one, and not {workers} workers")
-    if limit_s is not None and limit_s <= 0:
-        raise ValueError(f"the time limit of a lesion must be more than 0 s, got {limit_s:g}")
+    check_workers(workers, limit_s)
     made_by = f"{engine} {engine_named(engine).version()}; " + ", ".join(
         f"{name} {version(name)}" for name in _DEPENDS_ON
     )

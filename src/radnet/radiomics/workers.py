@@ -25,6 +25,16 @@ _LEAST_GIB = 4.0
 _GIB = 2**30
 
 
+def check_workers(workers: int, limit_s: float | None) -> None:
+    """Raise a ValueError unless so many processes can measure lesions within a time limit each; None is no limit."""
+    if workers < 1:
+        raise ValueError(f"at least 1 worker is needed, got {workers}")
+    if limit_s is None and workers > 1:
+        raise ValueError(f"without a time limit there is one process, this one, and not {workers} workers")
+    if limit_s is not None and limit_s <= 0:
+        raise ValueError(f"the time limit of a lesion must be more than 0 s, got {limit_s:g}")
+
+
 def work_through(
     batches: Sequence[Sequence[Item]],
     work: Callable[[list[Item]], Iterable[Result]],
