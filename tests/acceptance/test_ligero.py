@@ -13,12 +13,13 @@ from sklearn.metrics import roc_auc_score
 pytest.importorskip("torch", reason="training needs the extra train")
 
 from cohorts import write_cohort
+from patient_weighted import fit_patient_weighted
 from radnet.cli import main
 from radnet.cohort import FEATURE_KEYS, Cohort, FeatureTable, Lesion, Outcome, Patient
 from radnet.config import load_config
 from radnet.data.manifest import read_manifest
 from radnet.models.elastic_net_grid import ElasticNetGrid
-from radnet.models.mixed import LogisticMixedModel, fit_patient_weighted
+from radnet.models.mixed import LogisticMixedModel
 from radnet.predictors.folder import load_model
 from radnet.radiomics.extract import extract_cohort
 from radnet.radiomics.settings import named_settings

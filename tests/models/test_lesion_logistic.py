@@ -5,9 +5,10 @@ import pytest
 from scipy.special import expit, logit
 from skops.io import dump, load
 
+from patient_weighted import fit_patient_weighted
 from radnet.models.elastic_net_grid import ElasticNetGrid
 from radnet.models.lesion_logistic import LesionLogistic
-from radnet.models.mixed import LogisticMixedModel, fit_patient_weighted, patient_weights
+from radnet.models.mixed import LogisticMixedModel, patient_weights
 from radnet.predictors.frozen import TRUSTED
 
 GRID = ElasticNetGrid([0.5, 1.0], "min", n_folds=5, seed=2)

@@ -15,7 +15,6 @@ from scipy.special import expit, logsumexp
 from scipy.stats import norm
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from sklearn.utils.validation import check_array, check_is_fitted
 
 Floats = NDArray[np.float64]
@@ -205,36 +204,6 @@ def patient_weights(groups: ArrayLike) -> Floats:
     """
     _, patient, lesions = np.unique(_checked_labels(groups), return_inverse=True, return_counts=True)
     return 1.0 / lesions[patient]
-
-
-def fit_patient_weighted(
-    X: ArrayLike, y: ArrayLike, groups: ArrayLike, penalty: float, l1_ratio: float
-) -> LogisticRegression:
-    """Fit an elastic-net logistic regression of lesions in which each patient weighs 1.
-
-    It needs no patient with both outcomes, and has an estimate where the mixed model has none. The penalty acts on the
-    columns as given (standardise first) and not on the intercept; penalty and ratio are glmnet's λ and α: the mean
-    loss per patient + λ · (α · Σ|b| + (1 - α) / 2 · Σb²).
-
-    Args:
-        X: Covariates, shape (n, p).
-        y: Outcome of each lesion, shape (n,).
-        groups: Patient of each lesion, shape (n,).
-        penalty: λ, more than 0.
-        l1_ratio: α, from 0 (ridge) to 1 (lasso).
-    """
-    if not penalty > 0:
-        raise ValueError(f"penalty must be more than 0, got {penalty}")
-    weight = patient_weights(groups)
-    model = LogisticRegression(
-        C=1.0 / (penalty * weight.sum()),
-        l1_ratio=l1_ratio,
-        solver="newton-cholesky" if l1_ratio == 0 else "saga",
-        tol=1e-8,
-        max_iter=100_000,
-        random_state=0,
-    )
-    return model.fit(X, y, sample_weight=weight)
 
 
 def obstacle_to_mixed_model(X: ArrayLike, y: ArrayLike, groups: ArrayLike) -> str:
