@@ -30,7 +30,8 @@ def main() -> None:
         work = options.keep or Path(temporary)
         judged = judge_all(options.oracles, work)
         for name, (folder, figure) in PICTURES.items():
-            shrink(judged[folder] / "figures" / f"{figure}.png", HERE / "figures" / f"{name}.png")
+            make_small = keep_voxels if name == "attribution" else shrink
+            make_small(judged[folder] / "figures" / f"{figure}.png", HERE / "figures" / f"{name}.png")
 
 
 def judge_all(oracles: Path, work: Path) -> dict[str, Path]:
@@ -111,6 +112,7 @@ def lesions(oracles: Path, folder: Path) -> None:
         weight=weight,
     )  # fmt: skip
     every.drop(columns=["probability", "time_unit"]).to_csv(folder / "lesion_predictions.csv", index=False)
+    write_attribution(folder)
 
 
 def predictions(event, score, *, cutoff: float, model: str, probability=np.nan, **groups) -> pd.DataFrame:
@@ -166,15 +168,57 @@ def write_importance(patients: pd.DataFrame, folder: Path) -> None:
     pd.DataFrame(rows).to_csv(folder / "tables" / "importance.csv", index=False)
 
 
+def write_attribution(folder: Path) -> None:
+    """Attribute the spread of the intensities in simulated lesions to their voxels, as a run does with its network."""
+    import torch
+    from omegaconf import OmegaConf
+
+    from radnet.config import build
+    from radnet.data.manifest import read_manifest
+    from radnet.learning.patches import cohort_patches
+    from radnet.models.attribution import attribution_table, lesions_to_show
+
+    def spread(image: torch.Tensor) -> torch.Tensor:
+        return torch.stack([patch[intensities][patch[outline] > 0.5].std() for patch in image])
+
+    radnet("simulate", str(folder / "simulated"), "--preset", "small", "--set", "n=12")
+    settings = OmegaConf.load(HERE.parent / "conf" / "imaging" / "ct_1mm.yaml")
+    settings.size_voxels = [40, 40, 40]  # within the simulated scans
+    cohort = read_manifest(folder / "simulated")
+    patches = cohort_patches(cohort, build(settings), cache=folder / "cache")
+    sites = [lesion.site for patient in cohort.patients for lesion in patient.lesions]
+    places = [place for place, site in zip(patches.rows["place"], sites, strict=True) if site == "liver"][:5]
+    names = list(patches.channels)
+    intensities, outline = names.index("soft_tissue"), names.index("lesion")
+    image = torch.from_numpy(patches.array()[places].astype(np.float32))
+    roles = lesions_to_show(spread(image))
+    shown = image[list(roles)]
+    table = attribution_table(spread, shown, patches.channels, shown[:, outline] > 0.5, list(roles.values()))
+    (folder / "tables").mkdir(exist_ok=True)
+    table.to_csv(folder / "tables" / "attribution.csv", index=False)
+
+
 def shrink(picture: Path, small: Path) -> None:
     """Write a picture on white with few colours and at most ``WIDEST`` pixels across."""
-    with Image.open(picture) as image:
-        opaque = Image.new("RGB", image.size, "white")
-        opaque.paste(image, mask=image.getchannel("A") if "A" in image.getbands() else None)
+    opaque = on_white(picture)
     scale = min(1, WIDEST / opaque.width)
     resized = opaque.resize((round(opaque.width * scale), round(opaque.height * scale)), Image.Resampling.LANCZOS)
     small.parent.mkdir(exist_ok=True)
     resized.quantize(COLOURS).save(small, optimize=True)
+
+
+def keep_voxels(picture: Path, small: Path) -> None:
+    """Write a picture of scans on white at its size and with many colours: a few would be greys alone."""
+    small.parent.mkdir(exist_ok=True)
+    on_white(picture).quantize(256, method=Image.Quantize.MAXCOVERAGE).save(small, optimize=True)
+
+
+def on_white(picture: Path) -> Image.Image:
+    """Return a picture without what shines through."""
+    with Image.open(picture) as image:
+        opaque = Image.new("RGB", image.size, "white")
+        opaque.paste(image, mask=image.getchannel("A") if "A" in image.getbands() else None)
+    return opaque
 
 
 EVALUATIONS = {
@@ -201,6 +245,7 @@ PICTURES = {
     "nomogram_survival": ("lung", "nomogram"),
     "importance": ("pima", "importance"),
     "lesion_weights": ("lesions", "lesion_weights"),
+    "attribution": ("lesions", "attribution"),
 }
 
 if __name__ == "__main__":

@@ -7,7 +7,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from radnet.cohort import FEATURE_KEYS, Cohort, FeatureTable, Lesion, Outcome, Patient
+from radnet.cohort import (
+    FEATURE_KEYS,
+    PATCH_COLUMNS,
+    ChannelKind,
+    Cohort,
+    FeatureTable,
+    Lesion,
+    Outcome,
+    PatchTable,
+    Patient,
+)
 from radnet.data.features import write_features
 
 VOLUME, DIAMETER = "original_shape_VoxelVolume", "original_shape_Maximum2DDiameterSlice"
@@ -121,6 +131,26 @@ def make_study(
                     cells = dict(zip(STUDY_FEATURES, measured.tolist(), strict=True))
                     rows.append({**dict(zip(FEATURE_KEYS, keys, strict=True)), "status": "ok", **cells})
     return Cohort(tuple(patients), FeatureTable(pd.DataFrame(rows), {"engine": "made by a test"}))
+
+
+def with_patches(cohort: Cohort, file: Path, size: int = 8, seed: int = 0) -> Cohort:
+    """Give every lesion a patch of ``size`` voxels a side, a window and the lesion's mask, in a file.
+
+    The standard deviation of a patch's intensities grows with the feature that foretells the outcomes of a study.
+    """
+    rng = np.random.default_rng([seed, 3])
+    telling = "log-sigma-1-0-mm-3D_glcm_Contrast"
+    lesions = [(one.id, lesion.id) for one in cohort.patients for lesion in one.lesions]
+    spread = np.ones(len(lesions))
+    if cohort.features is not None and telling in cohort.features.names:
+        spread = np.exp(0.5 * cohort.features.lesion_matrix().loc[lesions, telling].to_numpy())
+    patches = np.zeros((len(lesions), 2, size, size, size), dtype=np.float16)
+    patches[:, 0] = 0.5 + 0.1 * spread[:, None, None, None] * rng.normal(size=patches[:, 0].shape)
+    patches[:, 1, 2:-2, 2:-2, 2:-2] = 1.0
+    np.save(file, patches)
+    rows = [(patient, lesion, place, "ok", (1.0, 1.0, 1.0), "") for place, (patient, lesion) in enumerate(lesions)]
+    channels: dict[str, ChannelKind] = {"window": "image", "lesion": "mask"}
+    return cohort.with_patches(PatchTable(file, pd.DataFrame(rows, columns=list(PATCH_COLUMNS)), channels))
 
 
 def _clinical(rng: np.random.Generator) -> dict[str, float | str | None]:

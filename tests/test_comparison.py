@@ -8,8 +8,11 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs the extra train")
 
+from contextlib import nullcontext
 from dataclasses import replace
+from typing import get_args
 
+from omegaconf import OmegaConf
 from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score
 
@@ -18,8 +21,9 @@ from radnet.cli import main
 from radnet.comparison.plan import plan
 from radnet.comparison.run import compare
 from radnet.comparison.table import COLUMNS
-from radnet.config import ConfigFault
+from radnet.config import ConfigFault, build, load_config
 from radnet.evaluation.discrimination import compare_paired
+from radnet.models.pooling import Aggregate
 from radnet.tables import METRIC_COLUMNS, read_lesion_predictions, read_predictions
 
 FAST = ["trainer.max_epochs=3", "split.folds.n_folds=3", "split.inner=null"]
@@ -80,6 +84,53 @@ def test_the_reference_has_its_own_rule_though_others_are_asked_for(study, tmp_p
     planned = plan(study, ["wang_score", "wang_nomogram"], ["max"], tmp_path, [])
 
     assert [one.name for one in planned] == ["wang_score@largest", "wang_score@max", "wang_nomogram@max"]
+
+
+HYBRID_RULES = ["mean", "max", "noisy_or", "attention", "set_transformer"]
+
+
+def test_a_hybrid_network_has_the_rules_it_learns_and_no_other_model_has(study, tmp_path):
+    planned = plan(study, ["radiomics_attention", "cnn_patch", "zhao_mlp"], [], tmp_path, [])
+
+    own_first = ["attention", *(rule for rule in HYBRID_RULES if rule != "attention")]
+    assert [one.name for one in planned] == [
+        *(f"radiomics_attention@{rule}" for rule in own_first),
+        *(f"cnn_patch@{rule}" for rule in HYBRID_RULES),
+        *(f"zhao_mlp@{rule}" for rule in RULES),
+    ]
+    assert [one.model.aggregate for one in planned[5:10]] == HYBRID_RULES
+
+
+@pytest.mark.parametrize("rule", get_args(Aggregate))
+def test_a_rule_is_planned_for_a_hybrid_network_only_if_such_a_network_can_be_made(rule, study, tmp_path):
+    sizes = {"n_features": 3, "n_clinical": 0, "n_channels": 0, "n_outputs": 1}
+    config = load_config("train", ["experiment=radiomics_attention"])
+    known = rule in HYBRID_RULES
+
+    with nullcontext() if known else pytest.raises(ValueError, match="unknown to a hybrid network"):
+        build(config.model.network)(aggregate=rule, **sizes)
+    with nullcontext() if known else pytest.raises(ConfigFault, match="radiomics_attention takes mean, max, noisy_or"):
+        plan(study, ["radiomics_attention", "zhao_clinical"], [rule], tmp_path, [])
+
+
+@pytest.mark.parametrize(
+    ("place", "experiment", "words", "rules"),
+    [
+        ("member", "hybrid", ["model=hybrid_ensemble"], HYBRID_RULES),
+        ("members.image", "hybrid", ["model=hybrid_stacking"], HYBRID_RULES),
+        (
+            "make.model",
+            "zhao_clinical",
+            ["model=logistic_tuned", "~model.clinical", "model.make.model.regions=[lesion]"],
+            RULES,
+        ),
+    ],
+)
+def test_a_model_within_another_is_given_the_rules_it_knows(place, experiment, words, rules, study, tmp_path):
+    planned = plan(study, [experiment], [], tmp_path, words)
+
+    assert {OmegaConf.select(one.model, place).aggregate for one in planned} == set(rules)
+    assert len(planned) == len(rules)
 
 
 def test_all_are_judged_in_the_same_folds_and_on_the_same_held_out_patients(predictions):
@@ -238,6 +289,14 @@ def test_a_model_judged_on_other_patients_is_told_with_their_names(tmp_path, mon
     [
         ([["zhao_mpl"], []], "did you mean zhao_mlp"),
         ([["zhao_mlp"], ["noisyor"]], "--aggregate noisyor is unknown; did you mean noisy_or"),
+        (
+            [["zhao_clinical", "zhao_mlp"], ["attention"]],
+            "--aggregate attention: zhao_mlp takes mean, largest, volume_mean",
+        ),
+        (
+            [["hybrid"], ["mean", "largest", "min"]],
+            "--aggregate largest min: hybrid takes mean, max, noisy_or, attention,",
+        ),
         ([["zhao_clinical"], []], "zhao_clinical is one model"),
         ([["zhao_mlp"], [], "model.aggregate=max"], "compare sets model.aggregate itself: leave it out"),
         ([["zhao_mlp"], [], "data.root=elsewhere"], "compare sets data.root itself"),

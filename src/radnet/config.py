@@ -64,6 +64,10 @@ class TrainConfig:
     horizons: Any = field(default_factory=list)  # further times at which a probability is foretold
     horizon_unit: str | None = None  # of horizons; checked against the endpoint's
     also: Any = field(default_factory=dict)  # further endpoints that the score is read on
+    imaging: Any = None  # the patches that a network reads
+    augment: Any = None  # how they vary in training
+    pretrain: Any = None  # what a network learns of them before it is told an outcome
+    ablation: bool = False  # each branch of the model alone, and each left out
     targets: Any = MISSING  # which lesions of a patient enter
     robustness: Any = MISSING  # lesions measured again, perturbed
     before_split: Any = None  # a selector of features that learns from everybody, as some papers did

@@ -1,9 +1,10 @@
 """One experiment: cohort, features, split, folds, frozen model, and the prediction table all of it ends in."""
 
 import hashlib
+import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 from threadpoolctl import threadpool_limits
 
+from radnet.ablation import ablations, run_ablations
 from radnet.appraisal.appraise import Trained, appraise
 from radnet.cohort import Cohort, Endpoint, FeatureTable
 from radnet.config import build, outcome_columns
@@ -21,7 +23,7 @@ from radnet.console import console, progress
 from radnet.data.groups import Group, group_table
 from radnet.data.manifest import read_manifest
 from radnet.data.split import shared_centre_fraction
-from radnet.falsification.judging import Design, kept_under, mean_discrimination
+from radnet.falsification.judging import ControlScores, Design, kept_under, mean_discrimination
 from radnet.falsification.leaks import leak_checks
 from radnet.falsification.refute import Inputs, Refutation, refute
 from radnet.falsification.settings import FalsificationSettings
@@ -35,6 +37,7 @@ from radnet.predictors.nested import NestedPredictor, Place, fit_name
 from radnet.predictors.reading import Reading
 from radnet.predictors.rows import prediction_rows
 from radnet.predictors.selection import step_notes
+from radnet.predictors.within import model_paths
 from radnet.run_folder import RunFolder, new_folder
 from radnet.run_record import RunRecord, git_commit, versions
 from radnet.study_cohort import selected_by_everybody, with_complete_cases, with_features, with_outcome
@@ -73,6 +76,9 @@ def run_experiment(config: DictConfig) -> Path:
         cohort = with_complete_cases(cohort, list(config.complete_cases or ()), record)
         untrained = _predictor(config, (), None, folder)
         untrained.check(cohort)
+        if config.ablation and not config.split.folds:
+            raise ValueError("ablation=true judges in folds, and split.folds has none: choose a split that has them")
+        ablated = ablations(_plain(config.model), endpoint.time is not None) if config.ablation else {}
         groups = _groups(cohort, config, record)
         if config.shuffle_labels:
             cohort = shuffle_outcomes(cohort, endpoint.name, config.seed)
@@ -109,12 +115,19 @@ def run_experiment(config: DictConfig) -> Path:
             before = {**before, "tuned": dict(chosen_settings)}
         save_model(folder / "model", model.frozen, development, model.fitted, config.name, before)
         _say_selection(model, development, judged, record)
+        if getattr(model.frozen, "imaging", None) is not None and hasattr(model.frozen, "attribution"):
+            _write_attribution(model, judged if len(judged) else development, folder, record)
     if controls is not None:
         with record.stage("falsification"), threadpool_limits(1):
             found = _falsify(config, controls, run, cohort, model, development, judged, root)
         for name, one in found.scores:
             tables.add(one.cohort, one.prediction, one.partition, one.fold, one.repeat, control=name)
         write_json(found.record, folder / "falsification.json")
+    if ablated:
+        nodes = ablations(_plain(config.model), endpoint.time is not None)  # of features chosen beforehand too
+        with record.stage("ablation"), threadpool_limits(1), progress("Ablations") as show:
+            for name, one in _ablated(nodes, config, run, model, development, judged, record, show):
+                tables.add(one.cohort, one.prediction, one.partition, one.fold, one.repeat, control=name)
     with record.stage("appraisal"), threadpool_limits(1):
         trained = Trained(config.name, endpoint, model, development, judged.evaluable(endpoint.name))
         _appraise(config, run, trained, record)
@@ -138,7 +151,7 @@ def shuffle_outcomes(cohort: Cohort, endpoint: str, seed: int) -> Cohort:
         replace(one, outcomes={**one.outcomes, endpoint: drawn[one.id]}) if one.id in drawn else one
         for one in cohort.patients
     )
-    return Cohort(patients, cohort.features)
+    return replace(cohort, patients=patients)
 
 
 class _Tables:
@@ -229,7 +242,10 @@ def _say_split(development: Cohort, judged: Cohort, endpoint: str, record: RunRe
 def _features_hash(cohort: Cohort) -> str:
     """Hash what the cohort's models read of its images, which may change while a run is interrupted."""
     rows = pd.DataFrame() if cohort.features is None else cohort.features.rows
-    return hashlib.sha256(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes()).hexdigest()
+    found = hashlib.sha256(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes())
+    if cohort.patches is not None:
+        found.update(json.dumps(cohort.patches.provenance, default=str, sort_keys=True).encode())
+    return found.hexdigest()
 
 
 def _groups(cohort: Cohort, config: DictConfig, record: RunRecord) -> pd.DataFrame:
@@ -274,6 +290,15 @@ def _say_selection(model: NestedPredictor, development: Cohort, judged: Cohort, 
             record.say(told)
 
 
+def _write_attribution(model: NestedPredictor, shown: Cohort, folder: Path, record: RunRecord) -> None:
+    try:
+        table = model.frozen.attribution(shown)  # type: ignore[attr-defined]
+    except ValueError as fault:
+        record.say(f"tables/attribution.csv: not made: {fault}")
+    else:
+        write_table(table, folder / "tables" / "attribution.csv")
+
+
 def _weighs_features(model: NestedPredictor) -> bool:
     steps = getattr(model.frozen, "steps", None)
     return steps is not None and hasattr(steps[-1], "coef_")
@@ -316,7 +341,7 @@ def _falsify(
         wanted = settings.voxels["patients"]
         drawn = sample_of_patients(development, wanted, config.seed, endpoint)
         if len(judged):
-            drawn += sample_of_patients(judged, max(wanted // 2, 1), config.seed, endpoint)
+            drawn = [*drawn, *sample_of_patients(judged, max(wanted // 2, 1), config.seed, endpoint)]
         changed = _changed_images(config, cohort.select(drawn), endpoint)
     inputs = Inputs(
         cohort,
@@ -331,6 +356,28 @@ def _falsify(
     for one in found.record["not_run"]:
         console.print(f"{one['model']}: not run: {one['why']}", markup=False)
     return found
+
+
+def _ablated(
+    nodes: Mapping[str, Mapping[str, Any]],
+    config: DictConfig,
+    run: RunFolder,
+    model: NestedPredictor,
+    development: Cohort,
+    judged: Cohort,
+    record: RunRecord,
+    show: Callable[[int, int, str], None],
+) -> Iterator[tuple[str, ControlScores]]:
+    """Judge the model with branches taken out, in its own folds and on its held-out patients."""
+
+    def make(node: Mapping[str, Any], place: Place, checkpoint: Path | None) -> Predictor:
+        changed = config.copy()
+        changed.model = node
+        return _predictor(changed, place or (0,), checkpoint, run.path)  # the seed of (), and no logger
+
+    yield from run_ablations(
+        nodes, make, model.folds[0], model.readings, development, judged, run.once, record.say, show
+    )
 
 
 def _changed_images(config: DictConfig, cohort: Cohort, endpoint: str) -> Callable[[], Mapping[str, FeatureTable]]:
@@ -382,16 +429,20 @@ def _of_chosen(config: DictConfig, chosen: Sequence[str] | None) -> DictConfig:
     if chosen is None:
         return config
 
-    def reads_them(node: dict[str, Any]) -> dict[str, Any]:
+    changed = config.copy()
+    for path in model_paths(config.model):
+        node = OmegaConf.select(changed, path)
         names = [*chosen, *site_columns(node.get("sites") or ())]
         step = {"before_split": {"_target_": "radnet.models.pipeline.Chosen", "names": names}}
-        steps = {key: step | node[key] for key in ("prepare", "steps") if key in node and node.get("regions")}
-        members = {name: reads_them(one) for name, one in (node.get("members") or {}).items()}
-        return node | steps | ({"members": members} if members else {})
-
-    changed = config.copy()
-    changed.model = reads_them(OmegaConf.to_container(config.model))  # type: ignore[arg-type]
+        for key in ("prepare", "steps") if node.get("regions") else ():
+            if key in node:
+                OmegaConf.update(changed, f"{path}.{key}", step | _plain(node[key]), merge=False)
     return changed
+
+
+def _plain(node: DictConfig) -> dict[str, Any]:
+    """Return a part of the configuration as plain values, what it refers to put in."""
+    return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
 
 
 def _predictor(config: DictConfig, place: Place, checkpoint: Path | None, folder: Path) -> Predictor:
@@ -399,9 +450,9 @@ def _predictor(config: DictConfig, place: Place, checkpoint: Path | None, folder
     seed = config.seed + sum(number * step for number, step in zip(place, (1000, 1), strict=False))
     changes: dict[str, Any] = {"seed": seed} if "seed" in config.model else {}
     predictor = build(config.model, **changes)
-    if "trainer" in config.model:
+    if hasattr(predictor, "checkpoint"):
         predictor.checkpoint = checkpoint
-    if place == () and "logger" in config.model:
+    if place == () and hasattr(predictor, "logger"):
         predictor.logger = build(config.logger)(folder)
     return predictor
 

@@ -15,7 +15,7 @@ from radnet.data.groups import complete_cases
 from radnet.data.manifest import read_manifest
 from radnet.data.targets import TargetRule, select_targets
 from radnet.models.pipeline import level_name
-from radnet.predictors.base import measured_lesions
+from radnet.predictors.base import lesions_seen, measured_lesions
 from radnet.predictors.folder import ModelFolder, image_hashes, lesion_distance, load_model, patient_hash
 from radnet.predictors.lesion_rows import lesion_sites, strange_sites
 from radnet.predictors.nested import as_read
@@ -67,7 +67,7 @@ def score(
     Args:
         model_folder: ``model/`` of a run.
         root: Cohort folder; without the endpoint's columns its outcomes are unknown.
-        cache: Folder of measured lesions.
+        cache: Folder of measured lesions; patches go to ``patches`` beside it.
         workers: Processes that measure lesions.
         centres: Only these, or every one.
         refuse_learned: Refuse the cohort if the model learned from any of its patients, images or centres: what is
@@ -83,6 +83,7 @@ def score(
         _refuse_learned(cohort, model)
     everybody = cohort
     cohort = _prepared(_measured(cohort, model, cache, workers), model)
+    cohort = _with_patches(cohort, model, cache.with_name("patches"), workers)
     cohort, unscored = _scorable(cohort, everybody, model)
     patients, lesions = _rows(cohort, model)
     return Scored(
@@ -145,8 +146,8 @@ def _refuse_learned(cohort: Cohort, model: ModelFolder) -> None:
 
 
 def _measured(cohort: Cohort, model: ModelFolder, cache: Path, workers: int) -> Cohort:
-    """Return the cohort with features measured exactly as the model's were."""
-    if not model.model.regions:
+    """Return the cohort with features measured exactly as the model's were, where it or its targets need any."""
+    if not model.model.regions and "targets" not in model.card["before"]:
         return cohort
     extraction = model.card["extraction"]
     trained_with = extraction.get("fingerprint")
@@ -182,6 +183,22 @@ def _measured(cohort: Cohort, model: ModelFolder, cache: Path, workers: int) -> 
     return cohort.with_features(features)
 
 
+def _with_patches(cohort: Cohort, model: ModelFolder, cache: Path, workers: int) -> Cohort:
+    """Return the cohort with patches cut exactly as the model's were, if it reads any.
+
+    A model that reads features too scores patients without images by these.
+    """
+    settings = getattr(model.model, "imaging", None)
+    every = (one for patient in cohort.patients for lesion in patient.lesions for one in lesion.delineations)
+    with_image = any(one.image is not None for one in every)
+    if settings is None or (model.model.regions and not with_image):
+        return cohort
+    from radnet.learning.patches import cohort_patches  # MONAI, which a model of features does without
+
+    with progress("Cutting patches") as show:
+        return cohort.with_patches(cohort_patches(cohort, settings, cache=cache, workers=workers, progress=show))
+
+
 def _prepared(cohort: Cohort, model: ModelFolder) -> Cohort:
     """Return the cohort as the model's own went through before it learned: targets chosen, features left out."""
     before = model.card["before"]
@@ -192,11 +209,11 @@ def _prepared(cohort: Cohort, model: ModelFolder) -> Cohort:
 
 def _scorable(cohort: Cohort, everybody: Cohort, model: ModelFolder) -> tuple[Cohort, pd.DataFrame]:
     reasons: dict[str, str] = {}
-    if model.model.regions:
-        measured = set(measured_lesions(cohort, model.model.regions).index.get_level_values("patient_id"))
-        assert cohort.features is not None
-        status = cohort.features.rows[cohort.features.rows["status"] != "ok"].groupby("patient_id")["status"].first()
-        reasons = {one: str(status.get(one, "no lesion")) for one in cohort.ids if one not in measured}
+    if tables := _tables_read(cohort, model):
+        seen = lesions_seen(cohort, model.model.regions, cohort.patches is not None).get_level_values("patient_id")
+        rows = pd.concat([table[["patient_id", "status"]] for table in tables])
+        status = rows[rows["status"] != "ok"].groupby("patient_id")["status"].first()
+        reasons = {one: str(status.get(one, "no lesion")) for one in cohort.ids if one not in set(seen)}
     for (patient, lesion), site in strange_sites(lesion_sites(cohort), _sites(model)).items():
         reasons.setdefault(patient, f"site of lesion {lesion} is {site}: the model reads {', '.join(_sites(model))}")
     if needed := model.card["before"].get("complete_cases"):
@@ -227,12 +244,20 @@ def _sites(model: ModelFolder) -> tuple[str, ...]:
 def _unmeasured(cohort: Cohort, model: ModelFolder) -> pd.DataFrame:
     """Return the lesions of patients scored that could not be measured."""
     columns = ["patient_id", "lesion_id", "reason"]
-    if cohort.features is None or not model.model.regions:
+    tables = _tables_read(cohort, model)
+    if not tables:
         return pd.DataFrame(columns=columns)
-    measured = set(measured_lesions(cohort, model.model.regions).index)
-    failed = cohort.features.rows[cohort.features.rows["status"] != "ok"].rename(columns={"status": "reason"})
-    without = [key not in measured for key in zip(failed["patient_id"], failed["lesion_id"], strict=True)]
+    seen = set(lesions_seen(cohort, model.model.regions, cohort.patches is not None))
+    rows = pd.concat([table[["patient_id", "lesion_id", "status"]] for table in tables])
+    failed = rows[rows["status"] != "ok"].rename(columns={"status": "reason"})
+    without = [key not in seen for key in zip(failed["patient_id"], failed["lesion_id"], strict=True)]
     return failed.loc[without, columns].drop_duplicates(["patient_id", "lesion_id"]).reset_index(drop=True)
+
+
+def _tables_read(cohort: Cohort, model: ModelFolder) -> list[pd.DataFrame]:
+    """Return the rows of features and of patches that the model reads; none for a model that sees no lesion."""
+    features = [cohort.features.rows] if cohort.features is not None and model.model.regions else []
+    return features + ([] if cohort.patches is None else [cohort.patches.rows])
 
 
 def _far(cohort: Cohort, model: ModelFolder) -> Mapping[str, list[object]]:

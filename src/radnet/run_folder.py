@@ -121,6 +121,8 @@ def _keep(prediction: Prediction, folder: Path) -> None:
     write_table(prediction.patients.assign(cutoff=cutoff).reset_index(), folder / "patients.parquet")
     write_table(prediction.lesions.reset_index(), folder / "lesions.parquet")
     write_table(pd.DataFrame({"feature": list(prediction.selected)}, dtype=str), folder / "selected.parquet")
+    own = pd.DataFrame(dict(prediction.own), index=prediction.patients.index)
+    write_table(own.reset_index(), folder / "own.parquet")
     for name, also in prediction.also.items():
         _keep(also, folder / "also" / name)
 
@@ -134,6 +136,7 @@ def _kept(folder: Path) -> Prediction:
         cutoff=None if np.isnan(cutoff) else float(cutoff),
         also={one.name: _kept(one) for one in sorted((folder / "also").glob("*"))},
         selected=tuple(read_table(folder / "selected.parquet")["feature"]),
+        own=dict(read_table(folder / "own.parquet").set_index("patient_id").items()),
     )
 
 

@@ -15,9 +15,11 @@ from radnet.console import console, progress
 from radnet.data.groups import complete_cases
 from radnet.data.split import HeldOut
 from radnet.data.targets import select_targets
+from radnet.imaging.patch import PatchSettings
 from radnet.predictors.base import (
     Predictor,
     lesion_features,
+    lesions_seen,
     measured_lesions,
     outcome_array,
     repeated_delineations,
@@ -90,11 +92,14 @@ def with_complete_cases(cohort: Cohort, columns: Sequence[str], record: RunRecor
 def with_features(
     cohort: Cohort, untrained: Predictor, config: DictConfig, record: RunRecord, folder: Path
 ) -> tuple[Cohort, Mapping[str, Any]]:
-    """Measure lesions where the model reads features, choose targets, leave out patients without a measured lesion.
+    """Measure lesions and cut patches as the model reads them, choose targets, leave out patients without any.
+
+    Of a model that reads patches alone lesions are measured too where targets are chosen by size, or volume is a
+    control.
 
     Args:
         cohort: Patients of known outcome.
-        untrained: The model; nothing is measured for one that reads no region.
+        untrained: The model; nothing is measured or cut for one that sees no lesion.
         config: Of the run.
         record: Grows by counts, exclusions and messages.
         folder: Of the run; ``tables/targets.csv`` goes there.
@@ -102,9 +107,20 @@ def with_features(
     Returns:
         The cohort, and what a new cohort must go through before the model sees it.
     """
-    regions = untrained.regions
-    if not regions:
+    regions, imaging = untrained.regions, getattr(untrained, "imaging", None)
+    if not regions and imaging is None:
         return cohort, {}
+    before: dict[str, Any] = {}
+    if regions or config.targets or config.falsification:
+        cohort, before = _with_measured(cohort, untrained, config, record, folder)
+    if imaging is not None:
+        cohort = _with_patches(cohort, imaging, config, record)
+    return _with_a_lesion(cohort, regions, imaging is not None, record), before
+
+
+def _with_measured(
+    cohort: Cohort, untrained: Predictor, config: DictConfig, record: RunRecord, folder: Path
+) -> tuple[Cohort, dict[str, Any]]:
     repeats = bool(config.before_split) or getattr(untrained, "reads_repeats", False)
     if cohort.features is None:
         cohort = _measured(cohort, repeats, config)
@@ -128,7 +144,29 @@ def with_features(
         if record.counts["target_lesions"] < len(table):
             record.say(f"{record.counts['target_lesions']} of {len(table)} lesions are targets: tables/targets.csv")
         before["targets"] = {**asdict(rule), "first": list(rule.first)}
-    return _with_a_measured_lesion(cohort, regions, record), before
+    return cohort, before
+
+
+def _with_patches(cohort: Cohort, settings: PatchSettings, config: DictConfig, record: RunRecord) -> Cohort:
+    from radnet.learning.patches import cohort_patches  # MONAI, which a model of features does without
+
+    with progress("Cutting patches") as show:
+        patches = cohort_patches(
+            cohort,
+            settings,
+            cache=Path(config.cache) / "patches",
+            workers=config.workers or os.cpu_count() or 1,
+            progress=show,
+        )
+    failed = patches.rows[patches.rows["status"] != "ok"]
+    record.counts["patches"] = len(patches.rows) - len(failed)
+    record.counts["patches_failed"] = len(failed)
+    for row in failed.itertuples():
+        console.print(f"patient {row.patient_id}, lesion {row.lesion_id}: no patch: {row.status}", markup=False)
+    remarked = patches.rows.loc[patches.rows["remark"] != "", "remark"]
+    for remark, count in remarked.str.replace(r"[0-9.]+", "…", regex=True).value_counts().items():
+        record.say(f"{count} of {len(patches.rows)} patches: {remark}")
+    return cohort.with_patches(patches)
 
 
 def _measured(cohort: Cohort, repeats: bool, config: DictConfig) -> Cohort:
@@ -184,8 +222,8 @@ def selected_by_everybody(cohort: Cohort, untrained: Predictor, config: DictConf
     return kept
 
 
-def _with_a_measured_lesion(cohort: Cohort, regions: Sequence[str], record: RunRecord) -> Cohort:
-    measured = set(measured_lesions(cohort, regions).index.get_level_values("patient_id"))
+def _with_a_lesion(cohort: Cohort, regions: Sequence[str], reads_patches: bool, record: RunRecord) -> Cohort:
+    measured = set(lesions_seen(cohort, regions, reads_patches).get_level_values("patient_id"))
     without = [patient for patient in cohort.ids if patient not in measured]
     record.excluded |= dict.fromkeys(without, "no measured lesion")
     record.counts["patients_measured"] = len(measured)

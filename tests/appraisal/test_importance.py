@@ -1,6 +1,8 @@
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from lifelines.utils import concordance_index
 from sklearn.linear_model import LogisticRegression
@@ -8,11 +10,12 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from cohorts import make_cohort, make_study
-from radnet.appraisal.importance import coefficients, feature_group, importance
+from radnet.appraisal.importance import coefficients, feature_group, importance, input_groups
 from radnet.data.split import stratified_folds
 from radnet.falsification.ridge import RidgeCox
 from radnet.models.cox import CoxRegression
 from radnet.models.elastic_net_cox import ElasticNetCox
+from radnet.models.pipeline import ClinicalEncoder
 from radnet.predictors.stacked import StackedPredictor
 from radnet.predictors.tabular import TabularPredictor
 
@@ -152,6 +155,85 @@ def test_the_coefficients_of_a_stack_are_those_of_its_members_scores_and_the_col
 
     assert list(found) == ["score", "age", "ctnm_IIIa-b", "ctnm_IIIc"]
     assert list(found.values()) == pytest.approx(frozen.steps[-1].coef_ * spread)
+
+
+@dataclass
+class OfPatches:
+    """Adds up what it reads of a patient: a feature, what an image branch made of his patch, his age."""
+
+    encoder: ClinicalEncoder | None = None
+    described: tuple[str, ...] = ("image_0", "image_1")
+    features: tuple[str, ...] = ("original_firstorder_F0",)
+
+    def inputs(self, cohort):
+        rng = np.random.default_rng(3)
+        values = rng.normal(size=(len(cohort), len(self.features) + len(self.described)))
+        table = pd.DataFrame(values, index=pd.Index(cohort.ids, name="patient_id"), columns=self._read)
+        for name in self.described:
+            table[name] += cohort.events("response")
+        if self.encoder is None:
+            return table
+        names = self.encoder.get_feature_names_out()
+        encoded = self.encoder.transform(cohort.clinical(["age"])) / 10
+        return table.join(pd.DataFrame(encoded, columns=names, index=table.index))
+
+    @property
+    def _read(self):
+        return [*self.features, *self.described]
+
+    def score(self, inputs):
+        return inputs.to_numpy().sum(axis=1)
+
+
+def age_of(cohort):
+    table = cohort.clinical(["age"]).astype(float)
+    table.iloc[::4] = np.nan
+    return ClinicalEncoder(missing_indicators=True).fit(table)
+
+
+def test_what_an_image_branch_made_of_a_patch_is_permuted_together_and_is_no_feature(cohorts):
+    _, held_out = cohorts
+    model, event = OfPatches(age_of(held_out)), held_out.events("response")
+    inputs = model.inputs(held_out)
+    base = roc_auc_score(event, model.score(inputs))
+    lost = []
+    for repeat in range(6):
+        order = np.random.default_rng([9, repeat]).permutation(len(held_out))
+        changed = inputs.copy()
+        changed[["image_0", "image_1"]] = inputs[["image_0", "image_1"]].to_numpy()[order]
+        lost.append(base - roc_auc_score(event, model.score(changed)))
+
+    table = importance(model, held_out, held_out, "response", "held_out", repeats=6, seed=9)
+
+    found = table.set_index(["kind", "name"])["importance"]
+    assert set(found.index) == {
+        *(("group", "image patch"), ("group", "original firstorder"), ("feature", "age")),
+        *(("branch", "features"), ("branch", "image"), ("branch", "clinical")),
+    }
+    assert found["group", "image patch"] == found["branch", "image"] == pytest.approx(np.mean(lost), abs=1e-11)
+
+
+def test_whether_a_variable_is_missing_is_permuted_with_it(cohorts):
+    _, held_out = cohorts
+    model = OfPatches(age_of(held_out))
+
+    groups = {(kind, name): columns for kind, name, columns in input_groups(model, list(model.inputs(held_out)))}
+
+    assert groups["feature", "age"] == ["age", "age_missing"]
+    assert groups["branch", "clinical"] == ["age", "age_missing"]
+    assert groups["branch", "features"] == ["original_firstorder_F0"]
+
+
+@pytest.mark.parametrize(
+    ("features", "branches"), [((), []), (("original_firstorder_F0",), ["features", "image"])], ids=["alone", "two"]
+)
+def test_an_image_branch_alone_is_no_branch_among_others(features, branches):
+    model = OfPatches(features=features)
+
+    groups = list(input_groups(model, [*features, "image_0", "image_1"]))
+
+    assert ("group", "image patch", ["image_0", "image_1"]) in groups
+    assert [name for kind, name, _ in groups if kind == "branch"] == branches
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
+from cohorts import make_cohort
 from radnet.cohort import FEATURE_KEYS, Cohort, Delineation, Lesion, Outcome, Patient
 from radnet.falsification.voxels import measured_in_all, sample_of_patients, voxel_controls
 from radnet.radiomics.change import Change
@@ -201,3 +202,11 @@ def test_without_images_there_is_nothing_to_change(tmp_path):
     people = Cohort((Patient("P", "A", lesions=(Lesion("L1"),)),))
     with pytest.raises(ValueError, match="no lesion of the cohort has an image, so that no voxels can be shuffled"):
         controls(people, tmp_path)
+
+
+def test_who_is_drawn_from_a_small_cohort_may_be_added_to_without_changing_the_cohort():
+    cohort = make_cohort(5, seed=0)
+
+    sample_of_patients(cohort, sample=9, seed=0).append("P999")
+
+    assert cohort.ids == [one.id for one in cohort.patients]

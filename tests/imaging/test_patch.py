@@ -67,7 +67,7 @@ def test_a_lesion_made_to_fit_fits_tightly_on_one_axis_and_keeps_the_proportions
         ({"size_voxels": (0, 8, 8)}, "size_voxels are three numbers of 1 or more"),
         ({"spacing_mm": (0.0, 1.0, 1.0)}, "spacing_mm are three numbers above 0"),
         ({"channels": {}}, "channels names at least one"),
-        ({"channels": {"ct": {"low": 0}}}, "channels.ct is dict, expected one of WindowChannel, ZScoreChannel"),
+        ({"channels": {"ct": {"low": 0}}}, "channels.ct is dict, expected one of WindowChannel, LesionWindowChannel"),
         ({"larger": "shrink"}, "larger is 'shrink', expected crop or fit"),
         ({"margin_mm": -1.0}, "margin_mm must be 0 or more"),
         ({"dtype": "int8"}, "dtype is 'int8', expected float16 or float32"),

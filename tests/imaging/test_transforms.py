@@ -21,6 +21,7 @@ from radnet.imaging import transforms
 from radnet.imaging.patch import (
     DistanceChannel,
     LesionChannel,
+    LesionWindowChannel,
     PatchSettings,
     RingChannel,
     WindowChannel,
@@ -228,6 +229,8 @@ def test_channels_stand_in_the_order_they_are_written_and_are_what_the_functions
         "narrow": WindowChannel(-900, -100),
         "lesion": LesionChannel(),
         "again": LesionChannel(),
+        "about": LesionWindowChannel(300.0),
+        "within": LesionWindowChannel(300.0, within=True),
     }
     size = (18, 26, 40)
 
@@ -245,6 +248,8 @@ def test_channels_stand_in_the_order_they_are_written_and_are_what_the_functions
         (np.clip((array + 900.0) / 800, 0, 1), 0),
         (lesion, 0),
         (lesion, 0),
+        (np.clip((array - array[lesion].mean()) / 150.0, -1, 1), 0),
+        (np.where(lesion, np.clip((array - array[lesion].mean()) / 150.0, -1, 1), 0), 0),
     ]
     for found, (values, fill) in zip(data["patch"].numpy(), wanted, strict=True):
         # Single precision holds 0 … 1 to 6e-8.

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from radnet.config import build, target_faults
 from radnet.learning.augment import Augmentation, draw_seed
 
-CONF = Path(__file__).parents[2] / "conf" / "imaging" / "augment"
+CONF = Path(__file__).parents[2] / "conf" / "augment"
 KINDS = ("image", "mask", "distance", "image")
 ALL = ["image", "distance", "mask"]
 SIZE = 12

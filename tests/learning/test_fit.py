@@ -167,7 +167,7 @@ def test_a_finished_fit_is_not_done_again(with_valid, tmp_path):
 
 def test_checkpoints_are_not_written_more_often_than_asked(tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr("radnet.learning.fit.write_atomically", lambda path, write: written.append(path))
+    monkeypatch.setattr("radnet.learning.callbacks.write_atomically", lambda path, write: written.append(path))
 
     fit_network(network(), response_loss, bags(40), None, settings(), seed=5, checkpoint=tmp_path / "last.ckpt")
 

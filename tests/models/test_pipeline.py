@@ -1,9 +1,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.impute import MissingIndicator
 from sklearn.preprocessing import StandardScaler
+from skops.io import dump
 
 from radnet.models.pipeline import AtLeast, ClinicalEncoder, Clip, LogShift, pipeline
+from radnet.predictors.frozen import load_steps
 
 
 def table():
@@ -43,6 +46,90 @@ def test_a_word_where_training_had_numbers_is_named():
 
     with pytest.raises(ValueError, match="clinical column age held numbers in training and now holds 'old'"):
         encoder.transform(table().assign(age=["old", "50", None]))
+
+
+def test_what_is_missing_stands_beside_its_column_where_training_lacked_it():
+    encoder = ClinicalEncoder(missing_indicators=True).fit(table())
+
+    made = encoder.transform(table())
+
+    assert encoder.get_feature_names_out() == ["age", "age_missing", "subtype_b", "subtype_missing", "surgery"]
+    assert made.tolist() == [[50, 0, 0, 0, 0], [60, 1, 1, 0, 1], [70, 0, 0, 1, 1]]
+
+
+def test_a_value_that_nobody_lacked_in_training_is_filled_in_and_not_told_of():
+    encoder = ClinicalEncoder(missing_indicators=True).fit(table())
+
+    made = encoder.transform(table().assign(surgery=np.nan))
+
+    assert made[:, -1].tolist() == [1, 1, 1]  # the median of 0, 1, 1
+    assert made.shape[1] == 5
+
+
+def test_indicators_agree_with_scikit_learns():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(80, 4))
+    values[rng.random(size=values.shape) < [0.3, 0.0, 0.1, 0.5]] = np.nan
+    train, others = (pd.DataFrame(part, columns=list("abcd")) for part in (values[:40], values[40:]))
+    others.loc[0, "b"] = np.nan  # which nobody lacked in training
+
+    encoder = ClinicalEncoder(missing_indicators=True).fit(train)
+    made = pd.DataFrame(encoder.transform(others), columns=encoder.get_feature_names_out())
+
+    theirs = MissingIndicator(features="missing-only", error_on_new=False).fit(train)
+    told = [name for name in made if name.endswith("_missing")]
+    assert told == ["a_missing", "c_missing", "d_missing"]
+    np.testing.assert_array_equal(made[told], theirs.transform(others))
+    plain = ClinicalEncoder().fit(train).transform(others)
+    np.testing.assert_array_equal(made.drop(columns=told), plain)
+
+
+def test_without_indicators_nothing_tells_of_what_is_missing():
+    assert ClinicalEncoder().fit(table()).get_feature_names_out() == ["age", "subtype_b", "surgery"]
+
+
+def test_a_column_of_one_category_that_is_sometimes_missing_has_its_indicator_alone():
+    encoder = ClinicalEncoder(missing_indicators=True).fit(pd.DataFrame({"sex": ["F", None, "F"]}))
+
+    assert encoder.get_feature_names_out() == ["sex_missing"]
+    assert encoder.made_of("sex") == ["sex_missing"]
+
+
+@pytest.mark.parametrize(
+    "clinical",
+    [{"her2": ["0", "missing", None]}, {"age": [50.0, 60.0, np.nan], "age_missing": [0.0, 0.0, 1.0]}],
+    ids=["a category", "a column"],
+)
+def test_an_indicator_that_has_the_name_of_something_else_is_refused(clinical):
+    with pytest.raises(ValueError, match="(her2|age)_missing would stand for a category or column and for its being"):
+        ClinicalEncoder(missing_indicators=True).fit(pd.DataFrame(clinical))
+
+
+def test_an_encoder_with_indicators_is_kept_as_lists_and_numbers(tmp_path):
+    encoder = ClinicalEncoder(missing_indicators=True).fit(table())
+
+    dump(encoder, tmp_path / "clinical.skops")
+    kept = load_steps(tmp_path / "clinical.skops")
+
+    assert kept.get_feature_names_out() == encoder.get_feature_names_out()
+    assert kept.transform(table()).tolist() == encoder.transform(table()).tolist()
+    assert _kinds(vars(encoder)) <= {dict, list, str, float, bool}
+
+
+def test_an_encoder_saved_before_there_were_indicators_still_encodes(tmp_path):
+    encoder = ClinicalEncoder().fit(table())
+    made = encoder.transform(table()).tolist()
+    del encoder.lacking_, encoder.missing_indicators
+
+    dump(encoder, tmp_path / "clinical.skops")
+
+    assert load_steps(tmp_path / "clinical.skops").transform(table()).tolist() == made
+
+
+def _kinds(value):
+    """The types that a value is made of."""
+    inside = [*value.keys(), *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+    return {type(value)}.union(*(_kinds(one) for one in inside))
 
 
 def test_a_step_set_to_null_is_left_out():

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -9,8 +11,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the network predictors need the extra train")
 
-from cohorts import make_study
-from radnet.cohort import Cohort
+from cohorts import make_study, with_patches
 from radnet.config import build, load_config, options
 from radnet.predictors.folder import load_model, save_model
 from radnet.predictors.nested import as_read
@@ -31,12 +32,28 @@ LINEAR = [
 FLOAT32 = {"rtol": 1e-5, "atol": 1e-5}  # a network sums a batch of another size in another order
 
 REGIONS = ("lesion", "ring")
-STUDY = make_study(72, seed=1, regions=REGIONS)
+FOLDER = TemporaryDirectory()
+STUDY = with_patches(make_study(72, seed=1, regions=REGIONS), Path(FOLDER.name) / "study.npy")
 LEARNED, JUDGED = STUDY.select(STUDY.ids[:60]), STUDY.select(STUDY.ids[60:])
 
 
+OURS = ("hybrid", "cnn_patch", "radiomics_attention")
+TINY_NET = ["trainer.max_epochs=2", "model.network.embedding=4"]
+TINY_PATCHES = [
+    *(
+        "imaging.size_voxels=[8,8,8]",
+        "~imaging.channels.ring",
+        "~imaging.channels.distance",
+        "~imaging.channels.about_lesion",
+    ),
+    *("model.network.cnn.arguments.block_inplanes=[4,4,4,4]", "model.network.cnn.arguments.layers=[1,1,1,1]"),
+]
+
+
 def configured(experiment):
-    small = {"han": ["model.steps.forest.n_trees=[20]"], "zhao": ["trainer.max_epochs=2"]}
+    small = dict.fromkeys(OURS, TINY_NET)
+    small |= {name: [*TINY_NET, *TINY_PATCHES] for name in ("hybrid", "cnn_patch")}
+    small |= {"han": ["model.steps.forest.n_trees=[20]"], "zhao": ["trainer.max_epochs=2"]}
     small["ligero_radiomics"] = [f"model.steps.{one}" for one in SMALL_NET]
     small["ligero_combined"] = [f"model.members.radiomics.steps.{one}" for one in SMALL_NET]
     typed = [one for name, of_name in small.items() if name in experiment for one in of_name]
@@ -80,7 +97,8 @@ def test_each_lesion_judged_has_one_finite_score_where_the_model_sees_lesions(ex
     lesions = prediction(experiment).lesions
 
     every = [(one.id, lesion.id) for one in JUDGED.patients for lesion in one.lesions]
-    assert list(lesions.index) == (every if fitted(experiment).regions else [])
+    sees_lesions = fitted(experiment).regions or getattr(fitted(experiment), "imaging", None)
+    assert list(lesions.index) == (every if sees_lesions else [])
     assert np.isfinite(lesions.to_numpy()).all()
 
 
@@ -89,7 +107,7 @@ def test_a_score_does_not_depend_on_who_else_is_scored_nor_on_their_order(experi
     model, expected = fitted(experiment), prediction(experiment).patients
 
     alone = pd.concat([model.predict(JUDGED.select([patient])).patients for patient in JUDGED.ids])
-    turned = model.predict(Cohort(JUDGED.patients[::-1], JUDGED.features)).patients
+    turned = model.predict(replace(JUDGED, patients=JUDGED.patients[::-1])).patients
 
     pd.testing.assert_frame_equal(alone, expected, **FLOAT32)
     assert list(turned.index) == JUDGED.ids[::-1]
@@ -101,7 +119,7 @@ def with_outcomes(cohort, outcomes):
         type(one)(one.id, one.centre, one.split, given, one.lesions, one.clinical)
         for one, given in zip(cohort.patients, outcomes, strict=True)
     ]
-    return Cohort(tuple(patients), cohort.features)
+    return replace(cohort, patients=tuple(patients))
 
 
 @EVERY
@@ -125,7 +143,8 @@ def test_nothing_of_a_patient_judged_enters_what_is_learned(experiment):
         else one
         for one in STUDY.patients
     ]
-    changed = Cohort(tuple(patients), type(STUDY.features)(rows, STUDY.features.provenance))
+    features = type(STUDY.features)(rows, STUDY.features.provenance)
+    changed = replace(STUDY, patients=tuple(patients), features=features)
 
     model = untrained(experiment).fit(changed.select(LEARNED.ids))
 
@@ -137,7 +156,7 @@ def test_two_predictors_of_one_configuration_share_nothing(experiment):
     config = configured(experiment)
     first, second = (build(config.model) for _ in range(2))
 
-    first.fit(make_study(60, seed=5, first=500, regions=REGIONS))
+    first.fit(with_patches(make_study(60, seed=5, first=500, regions=REGIONS), Path(FOLDER.name) / "other.npy"))
     before = first.predict(JUDGED)
     second.fit(LEARNED)
 
@@ -149,7 +168,7 @@ def test_two_predictors_of_one_configuration_share_nothing(experiment):
 @pytest.mark.parametrize("experiment", LINEAR)
 def test_the_order_of_patients_learned_from_changes_nothing_in_a_linear_model(experiment):
     order = np.random.default_rng(2).permutation(len(LEARNED))
-    shuffled = Cohort(tuple(LEARNED.patients[place] for place in order), LEARNED.features)
+    shuffled = replace(LEARNED, patients=tuple(LEARNED.patients[place] for place in order))
 
     found = untrained(experiment).fit(shuffled).predict(JUDGED).patients
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 from scipy.stats import f_oneway
 
 from cohorts import make_cohort, make_study
@@ -19,6 +20,7 @@ from radnet.predictors.base import Prediction, no_lesions
 from radnet.predictors.nested import NestedPredictor, fit_name
 from radnet.predictors.reading import Reading
 from radnet.predictors.tabular import TabularPredictor
+from radnet.run_folder import RunFolder
 
 OUTER = partial(stratified_folds, n_folds=4, repeats=1, seed=5)
 INNER = partial(stratified_folds, n_folds=3, repeats=1, seed=6)
@@ -218,6 +220,86 @@ def test_a_patient_judged_several_times_counts_once_with_the_mean_of_his_scores(
         if any(patient in one.test for one in drawn)
     }
     assert model.cutoff.value == pytest.approx(np.median(list(means.values())))
+
+
+@dataclass
+class OfTwo(Placed):
+    """Has an own score on progression too: a hundred times the patient's number, and once that of the fold."""
+
+    own_endpoints = ("pfs",)
+
+    def predict(self, cohort):
+        own = [100.0 * own_number(one) + float(sum(self.place)) for one in cohort.ids]
+        return replace(super().predict(cohort), own={"pfs": pd.Series(own, index=pd.Index(cohort.ids))})
+
+
+def own_number(patient):
+    return np.random.default_rng([*patient.encode(), 1]).normal()
+
+
+OWN = Reading(PFS.endpoint, by_median, "own")
+
+
+def test_an_own_score_is_averaged_over_repeats_and_cut_on_its_own_mean():
+    study = make_study(60, seed=3)
+    folds = partial(stratified_folds, n_folds=3, repeats=2, seed=5)
+    readings = [Reading(READINGS[0].endpoint, by_median), OWN]
+
+    model = NestedPredictor(lambda place, _: OfTwo([], place), [folds, INNER], readings).fit(study)
+
+    drawn = enumerate(folds(study, "response"), start=1)
+    of_patient = {patient: [] for patient in study.ids}
+    for number, fold in drawn:
+        for patient in fold.test:
+            of_patient[patient].append(100 * own_number(patient) + number)
+    assert [one.cutoff.value for one in model.fitted][1] == pytest.approx(
+        np.median([np.mean(scores) for scores in of_patient.values()])
+    )
+    for place, one in enumerate(model.out_of_fold, start=1):
+        read = one.prediction.also["pfs"]
+        expected = [100 * own_number(patient) + place for patient in one.fold.test]
+        assert read.patients["score"].loc[list(one.fold.test)].tolist() == pytest.approx(expected)
+        of_inner = INNER(study.select(one.fold.train), "response")
+        inside = [
+            100 * own_number(patient) + place + inner for inner, fold in enumerate(of_inner, 1) for patient in fold.test
+        ]
+        assert read.cutoff == pytest.approx(np.median(inside))
+        assert read.lesions.empty
+    of_everybody = model.predict(study).also["pfs"].patients["score"]
+    assert of_everybody.tolist() == pytest.approx([100 * own_number(patient) for patient in study.ids])
+
+
+def test_own_scores_read_on_apparent_are_those_of_the_patients_learned_from():
+    study = make_study(60, seed=3)
+
+    model = NestedPredictor(lambda place, _: OfTwo([], place), [], [*READINGS, OWN], read_on="apparent").fit(study)
+
+    assert model.fitted[1].cutoff.value == pytest.approx(np.median([100 * own_number(one) for one in study.ids]))
+
+
+def test_own_scores_of_a_fit_that_was_kept_are_what_they_were(tmp_path):
+    study = make_study(60, seed=3)
+
+    def nested(fits):
+        config = OmegaConf.create({"name": "any", "output": str(tmp_path), "overwrite": False})
+        once = RunFolder(config, {}).once
+        return NestedPredictor(lambda place, _: OfTwo(fits, place), [OUTER], [*READINGS, OWN], once)
+
+    calm = nested([]).judge(study)
+    again: list[Remembering] = []
+    gone_on_with = nested(again).judge(study)
+
+    assert again == []
+    assert gone_on_with.fitted == calm.fitted
+    for found, expected in zip(gone_on_with.out_of_fold, calm.out_of_fold, strict=True):
+        kept, made = found.prediction, expected.prediction
+        pd.testing.assert_series_equal(kept.own["pfs"], made.own["pfs"], check_names=False, check_exact=True)
+        pd.testing.assert_frame_equal(kept.also["pfs"].patients, made.also["pfs"].patients, check_exact=True)
+
+
+def test_a_predictor_without_own_scores_is_refused_before_it_learns():
+    with pytest.raises(ValueError, match="endpoint pfs is read with risk=own, and the model's own scores are of no"):
+        NestedPredictor(lambda place, _: Remembering([], place), [OUTER], [*READINGS, OWN])
 
 
 def test_a_fold_tells_which_features_its_model_selected():

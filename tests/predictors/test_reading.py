@@ -55,8 +55,8 @@ def test_times_are_refused_for_an_endpoint_without_follow_up():
         Reading(RESPONSE, youden, horizons=[12])
 
 
-def test_a_score_is_kept_or_negated_and_nothing_else():
-    with pytest.raises(ValueError, match="risk must be keep or negate, got 'turn'"):
+def test_a_score_is_kept_or_negated_or_another_and_nothing_else():
+    with pytest.raises(ValueError, match="risk must be keep, negate or own, got 'turn'"):
         Reading(RESPONSE, youden, risk="turn")
 
 
@@ -89,6 +89,82 @@ def test_a_negated_score_is_cut_on_its_negative_and_has_neither_lesions_nor_the_
     assert read.patients["probability"].isna().all()
     assert len(read.lesions) == 0
     assert list(read.lesions.columns) == ["score", "weight"]
+
+
+def with_own(prediction, score, endpoint="pfs"):
+    """The prediction of a model that has an own score, given in another order of the patients."""
+    own = pd.Series(score, index=prediction.patients.index)
+    return replace(prediction, own={endpoint: own.iloc[::-1]})
+
+
+def test_an_own_score_is_read_as_it_is_cut_on_itself_and_has_no_lesions():
+    cohort = patients([1, 1, 1, 0, 0, 0], [3.0, 5.0, 4.0, 9.0, 11.0, 12.0])
+    own = [7.0, 9.0, 8.0, 2.0, 1.0, 3.0]
+    prediction = with_own(scored(SCORE.tolist(), probability=0.7, lesions=2), own)
+
+    reading = Reading(PFS, by_median, risk="own", calibrated=False)
+    fitted = reading.fit(cohort, reading.score(prediction))
+    read = fitted.read(prediction)
+
+    assert fitted.cutoff.value == 5.0  # half between 3 and 7
+    assert read.cutoff == 5.0
+    assert read.patients["score"].tolist() == own
+    assert read.patients["probability"].isna().all()
+    assert len(read.lesions) == 0
+
+
+def test_probabilities_of_an_own_reading_are_those_of_the_own_score():
+    fitted = FittedReading(PFS, None, BRESLOW, horizons=(12,), own=True)
+
+    read = fitted.read(with_own(scored([9.0, 9.0]), [0.0, 1.0]))
+
+    double = np.array([1.0, 2.0])  # the hazard of a score one higher
+    np.testing.assert_allclose(read.patients["probability"], 1 - np.exp(-0.3 * double), rtol=1e-12)
+    np.testing.assert_allclose(read.patients["probability_12"], 1 - np.exp(-0.1 * double), rtol=1e-12)
+
+
+def test_an_own_score_changes_nothing_on_the_endpoint_learned_and_stays_with_it():
+    readings = [FittedReading(RESPONSE, Cutoff(0.2, "youden"), PLATT), FittedReading(PFS, None, None, own=True)]
+    plain, prediction = scored([0.0, 1.0]), with_own(scored([0.0, 1.0]), [5.0, 4.0])
+
+    read = as_read(prediction, readings)
+
+    pd.testing.assert_frame_equal(read.patients, as_read(plain, readings[:1]).patients, check_exact=True)
+    assert list(read.own) == ["pfs"]
+    assert read.also["pfs"].patients["score"].tolist() == [5.0, 4.0]
+    assert read.also["pfs"].own == {}
+    again = as_read(read, readings)  # as the mean over folds is read from what was read
+    pd.testing.assert_frame_equal(again.also["pfs"].patients, read.also["pfs"].patients, check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("own", "told"), [({}, "no further endpoint"), ({"os": SCORE, "dfs": SCORE}, "os, dfs")], ids=["none", "others"]
+)
+def test_a_model_without_the_own_score_that_is_asked_for_is_refused(own, told):
+    prediction = replace(scored(SCORE.tolist()), own=own)
+
+    message = f"pfs is read with risk=own, and the model's own scores are of {told}: choose risk=keep or risk=negate"
+    with pytest.raises(ValueError, match=message):
+        FittedReading(PFS, None, None, own=True).read(prediction)
+    with pytest.raises(ValueError, match=message):
+        Reading(PFS, by_median, risk="own").score(prediction)
+
+
+def test_an_own_score_has_no_use_for_the_cut_off_of_another():
+    with pytest.raises(ValueError, match="pfs is read with risk=own and rule=null, .* of another score: give a rule"):
+        Reading(PFS, None, risk="own")
+
+
+def test_an_own_score_is_not_negated():
+    with pytest.raises(ValueError, match="endpoint pfs: a score of its own is not negated"):
+        FittedReading(PFS, None, None, negate=True, own=True)
+
+
+def test_a_reading_written_before_there_were_own_scores_is_one_of_the_models_score():
+    kept = FittedReading(PFS, Cutoff(0.5, "median"), BRESLOW).as_dict()
+    del kept["own"]
+
+    assert reading_from(kept).read(with_own(scored([0.25]), [9.0])).patients["score"].tolist() == [0.25]
 
 
 def test_a_binary_probability_is_the_curve_of_the_score():
@@ -147,13 +223,14 @@ def test_a_prediction_without_a_reading_is_what_it_was():
         FittedReading(RESPONSE, Cutoff(0.1 + 0.2, "youden"), PLATT),
         FittedReading(PFS, Cutoff(-1 / 3, "maxstat"), BRESLOW, negate=True, horizons=(12, 24.5)),
         FittedReading(RESPONSE, None, None, notes=("response: no cut-off: why",)),
+        FittedReading(PFS, Cutoff(0.1, "median"), BRESLOW, own=True),
     ],
-    ids=["binary", "survival, negated", "nothing learned"],
+    ids=["binary", "survival, negated", "nothing learned", "own"],
 )
 def test_a_reading_written_as_json_reads_the_same_to_the_bit(fitted):
     kept = reading_from(json.loads(json.dumps(fitted.as_dict(), allow_nan=False)))
 
-    prediction = scored(np.random.default_rng(1).normal(size=6))
+    prediction = with_own(scored(np.random.default_rng(1).normal(size=6)), np.random.default_rng(2).normal(size=6))
     pd.testing.assert_frame_equal(kept.read(prediction).patients, fitted.read(prediction).patients, check_exact=True)
     assert kept.read(prediction).cutoff == fitted.read(prediction).cutoff
     assert kept.endpoint == fitted.endpoint

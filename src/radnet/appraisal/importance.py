@@ -32,8 +32,9 @@ def importance(
     """Judge a fitted model with some of its inputs permuted between patients.
 
     Permuted together are a feature class of a filter family (``wavelet glcm``, with region and channel where they are
-    not the first), the columns of a clinical variable, and, where the model reads both, all features and all clinical
-    variables (kind ``branch``). Of inputs that say the same, permuting one leaves the other to the model: neither then
+    not the first), what an image branch made of a patch (the columns a model calls ``described``), the columns of a
+    clinical variable, and, where the model reads several, all features, all of the image and all clinical variables
+    (kind ``branch``). Of inputs that say the same, permuting one leaves the other to the model: neither then
     looks important. A negative loss is noise. For a linear model the coefficients of single features stand beside.
     Of a model that scores lesions, inputs are permuted between lesions, whoever they belong to, and those lost are of
     patients.
@@ -91,18 +92,24 @@ def input_groups(model: Frozen, columns: Sequence[str]) -> Iterator[tuple[str, s
     """Yield the kind, the name and the columns of what is permuted together."""
     clinical = _clinical_columns(model.encoder)
     encoded = {column for of_variable in clinical.values() for column in of_variable}
-    features = [column for column in columns if column not in encoded]
+    described = [column for column in columns if column in set(getattr(model, "described", ()))]
+    features = [column for column in columns if column not in encoded.union(described)]
     sites = site_columns(getattr(model, "sites", ()))
     groups: dict[str, list[str]] = {}
     for column in features:
         groups.setdefault("site" if column in sites else feature_group(column), []).append(column)
     for name, of_group in groups.items():
         yield "group", name, of_group
+    if described:
+        yield "group", "image patch", described
     for variable, of_variable in clinical.items():
         yield "feature", variable, of_variable
-    if features and encoded:
-        yield "branch", "features", features
-        yield "branch", "clinical", [column for column in columns if column in encoded]
+    clinical_branch = [column for column in columns if column in encoded]
+    branches = {"features": features, "image": described, "clinical": clinical_branch}
+    there = {name: of_branch for name, of_branch in branches.items() if of_branch}
+    if len(there) > 1:
+        for name, of_branch in there.items():
+            yield "branch", name, of_branch
 
 
 def feature_group(name: str) -> str:
@@ -167,11 +174,8 @@ def _scores(
 
 
 def _clinical_columns(encoder: ClinicalEncoder | None) -> Mapping[str, list[str]]:
-    """Return the columns an encoder makes of each variable; a category of one level makes none."""
+    """Return the columns an encoder makes of each variable, of those of which it makes any."""
     if encoder is None:
         return {}
-    made = {
-        name: [f"{name}_{level}" for level in encoder.levels_[name][1:]] if name in encoder.levels_ else [name]
-        for name in encoder.columns_
-    }
+    made = {name: encoder.made_of(name) for name in encoder.columns_}
     return {name: columns for name, columns in made.items() if columns}

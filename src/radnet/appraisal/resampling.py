@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from radnet.cohort import Cohort
+from radnet.cohort import Cohort, Patient
 from radnet.predictors.base import Predictor
 
 Counts = NDArray[np.int64]
@@ -29,7 +29,9 @@ def draw_counts(event: NDArray[np.bool_], resamples: int, seed: int) -> Counts:
 
 def with_copies(cohort: Cohort, times: Sequence[int]) -> Cohort:
     """Return a cohort in which each patient stands as often as he was drawn, copies under names of their own."""
-    patients, rows = [], []
+    patients: list[Patient] = []
+    features: list[pd.DataFrame] = []
+    patches: list[pd.DataFrame] = []
     for copy in range(1, max(times, default=0) + 1):
         names = {
             one.id: one.id if copy == 1 else f"{one.id} (copy {copy})"
@@ -37,13 +39,15 @@ def with_copies(cohort: Cohort, times: Sequence[int]) -> Cohort:
             if drawn >= copy
         }
         patients += [replace(one, id=names[one.id]) for one in cohort.patients if one.id in names]
-        if cohort.features is not None:
-            part = cohort.features.of(names).rows
-            rows.append(part.assign(patient_id=part["patient_id"].map(names)))
-    features = cohort.features
-    if features is not None:
-        features = replace(features, rows=pd.concat(rows, ignore_index=True))
-    return Cohort(tuple(patients), features)
+        for table, rows in ((cohort.features, features), (cohort.patches, patches)):
+            if table is not None:
+                part = table.of(names).rows
+                rows.append(part.assign(patient_id=part["patient_id"].map(names)))
+    return Cohort(
+        tuple(patients),
+        cohort.features and replace(cohort.features, rows=pd.concat(features, ignore_index=True)),
+        cohort.patches and replace(cohort.patches, rows=pd.concat(patches, ignore_index=True)),
+    )
 
 
 def fit_to_sample(predictor: Predictor, cohort: Cohort, times: Sequence[int]) -> Predictor:

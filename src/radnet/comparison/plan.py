@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from omegaconf import DictConfig, OmegaConf
 
 from radnet.config import ConfigFault, load_config
-from radnet.models.pooling import Aggregate
+from radnet.models.pooling import OF_NETWORKS, Aggregate
+from radnet.predictors.within import model_paths
 from radnet.tables import did_you_mean, read_table
 
 _SET_HERE = ("experiment", "data", "data.root", "name", "output", "falsification", "optimism")
+_HYBRID = "radnet.predictors.hybrid.HybridPredictor"  # named, not imported: it brings torch
+_OF_HYBRIDS = ("mean", "max", "noisy_or", *OF_NETWORKS)
+_OF_OTHERS = tuple(rule for rule in get_args(Aggregate) if rule not in OF_NETWORKS)
 _ALIKE = ("endpoint", "split", "seed", "shuffle_labels")  # else folds differ, or what is judged in them
 
 
@@ -19,11 +23,12 @@ def plan(
 ) -> list[DictConfig]:
     """Return the configuration of every model to be trained, the reference first; its name is ``model@rule``.
 
-    All take the patients whom every model takes (``complete_cases``).
+    All take the patients whom every model takes (``complete_cases``). Where no rule is named each model has every one
+    that it takes.
 
     Raises:
-        ConfigFault: If a model, a rule or a setting cannot be used, the models learn different things, or there are
-            fewer than two.
+        ConfigFault: If a model, a rule or a setting cannot be used, a model does not take a rule named, the models
+            learn different things, or there are fewer than two.
     """
     every = get_args(Aggregate)
     for rule in aggregates:
@@ -37,9 +42,14 @@ def plan(
     complete = list(dict.fromkeys(column for one in composed for column in one.complete_cases or ()))
     planned: list[DictConfig] = []
     for config in composed:
-        readers = _readers(config.model)
+        readers = _readers(config)
+        taken = _rules(config, readers)
+        if readers and (strange := [rule for rule in aggregates if rule not in taken]):
+            raise ConfigFault(
+                f"--aggregate {' '.join(strange)}: {config.name} takes {', '.join(taken)}", from_command_line=True
+            )
         own = [OmegaConf.select(config, readers[0]).aggregate] if readers and not planned else []
-        for rule in dict.fromkeys([*own, *(aggregates or every)]) if readers else [""]:
+        for rule in dict.fromkeys([*own, *(aggregates or taken)]) if readers else [""]:
             one = config.copy()
             for path in readers:
                 OmegaConf.update(one, f"{path}.aggregate", rule)
@@ -77,8 +87,14 @@ def _refuse_unlike(composed: Sequence[DictConfig]) -> None:
                 )
 
 
-def _readers(node: Any, path: str = "model") -> list[str]:
-    """Return where in a configuration there are models that read lesions: a model itself, or members of a stack."""
-    here = [path] if node.get("regions") else []
-    members = (node.get("members") or {}).items()
-    return here + [one for name, member in members for one in _readers(member, f"{path}.members.{name}")]
+def _readers(config: DictConfig) -> list[str]:
+    """Return where in a configuration there are models that see lesions: the model itself, or one within it."""
+    nodes = {path: OmegaConf.select(config, path) for path in model_paths(config.model)}
+    return [path for path, node in nodes.items() if node.get("regions") or node.get("imaging")]
+
+
+def _rules(config: DictConfig, readers: Sequence[str]) -> list[str]:
+    """Return the rules that every reader of a model takes: those of hybrid networks, or of all other models."""
+    hybrid = {OmegaConf.select(config, path).get("_target_") == _HYBRID for path in readers}
+    taken = [_OF_HYBRIDS if one else _OF_OTHERS for one in hybrid]
+    return [rule for rule in get_args(Aggregate) if all(rule in rules for rules in taken)]

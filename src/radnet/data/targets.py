@@ -110,8 +110,8 @@ def select_targets(cohort: Cohort, rule: TargetRule) -> tuple[Cohort, pd.DataFra
     Where no patient has more lesions than may be targets of one site, all are, and no diameter is needed.
 
     Returns:
-        The cohort with the lesions that are targets and their feature rows (every region, channel, reader and repeat),
-        and the table of ``target_lesions`` over all lesions.
+        The cohort with the lesions that are targets and their feature rows (every region, channel, reader and repeat)
+        and patches, and the table of ``target_lesions`` over all lesions.
 
     Raises:
         ValueError: If lesions were not measured, or not their diameter.
@@ -133,9 +133,14 @@ def select_targets(cohort: Cohort, rule: TargetRule) -> tuple[Cohort, pd.DataFra
         replace(patient, lesions=tuple(lesion for lesion in patient.lesions if (patient.id, lesion.id) in kept))
         for patient in cohort.patients
     )
-    rows = cohort.features.rows
-    of_target = [key in kept for key in zip(rows["patient_id"], rows["lesion_id"], strict=True)]
-    return Cohort(patients, replace(cohort.features, rows=rows.loc[of_target].reset_index(drop=True))), table
+
+    def of_targets(rows: pd.DataFrame) -> pd.DataFrame:
+        is_target = [key in kept for key in zip(rows["patient_id"], rows["lesion_id"], strict=True)]
+        return rows.loc[is_target].reset_index(drop=True)
+
+    features = replace(cohort.features, rows=of_targets(cohort.features.rows))
+    patches = cohort.patches and replace(cohort.patches, rows=of_targets(cohort.patches.rows))
+    return Cohort(patients, features, patches), table
 
 
 def _lesions_each(cohort: Cohort, features: FeatureTable) -> list[int]:

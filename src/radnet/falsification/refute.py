@@ -137,7 +137,7 @@ def _wanted(
 
 
 def _read(inputs: Inputs) -> Cohort:
-    if not inputs.regions:
+    if inputs.cohort.features is None:
         raise ValueError("the model reads no image, so that no lesion was measured")
     return inputs.cohort
 

@@ -84,7 +84,7 @@ def sample_of_patients(cohort: Cohort, sample: int, seed: int, endpoint: str | N
     if sample < 1:
         raise ValueError(f"a sample has 1 patient or more, got {sample}")
     if len(cohort) <= sample:
-        return cohort.ids
+        return list(cohort.ids)  # the cohort's own must not grow with it
     rng = np.random.default_rng([seed, len(cohort)])
     if endpoint is None:
         drawn = rng.permutation(len(cohort))[:sample]

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,28 @@ class WindowChannel:
     def __post_init__(self) -> None:
         if not self.low < self.high:
             raise ValueError(f"a window's low must be less than its high, got {self.low} and {self.high}")
+
+
+@dataclass(frozen=True, slots=True)
+class LesionWindowChannel:
+    """Intensities about the lesion's own mean, ``width`` (HU on CT) of them as -1 … 1, clipped; 0 without an image.
+
+    The window is as narrow as the contrast within a lesion, wherever its mean lies: what is within the lesion and at
+    its border then fills the range, which a window over all organs leaves to their differences.
+
+    Attributes:
+        width: Becomes the range from -1 to 1.
+        image: As of ``WindowChannel``.
+        within: Whether all that is outside the lesion is 0, so that nothing around it can be learned from.
+    """
+
+    width: float
+    image: str | None = None
+    within: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.width < np.inf:
+            raise ValueError(f"a window's width must be above 0, got {self.width}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +102,8 @@ class DistanceChannel:
             raise ValueError(f"a distance map is clipped at more than 0 mm, got {self.clip_mm}")
 
 
-Channel = WindowChannel | ZScoreChannel | LesionChannel | RingChannel | DistanceChannel
+OfIntensities = WindowChannel | LesionWindowChannel | ZScoreChannel
+Channel = WindowChannel | LesionWindowChannel | ZScoreChannel | LesionChannel | RingChannel | DistanceChannel
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +171,7 @@ class PatchSettings:
 
     def further(self, first: str) -> list[str]:
         """Return the channels of ``lesions.csv`` that are read beside the first, whose name is given."""
-        wanted = [one.image for one in self.channels.values() if isinstance(one, WindowChannel | ZScoreChannel)]
+        wanted = [one.image for one in self.channels.values() if isinstance(one, OfIntensities)]
         return list(dict.fromkeys(name for name in wanted if name is not None and name != first))
 
     def described(self) -> dict[str, object]:
@@ -156,6 +179,22 @@ class PatchSettings:
         told = {"size_voxels": list(self.size_voxels), "spacing_mm": list(self.spacing_mm), "larger": self.larger}
         channels = [{"name": name, "kind": type(one).__name__, **asdict(one)} for name, one in self.channels.items()]
         return {**told, "margin_mm": self.margin_mm, "dtype": self.dtype, "channels": channels}
+
+    @classmethod
+    def from_described(cls, told: Mapping[str, Any]) -> Self:
+        """Return the settings that ``described`` told of.
+
+        Raises:
+            ValueError: If a channel's kind is unknown, or the settings cannot be.
+        """
+        kinds = {one.__name__: one for one in get_args(Channel)}
+        channels = {}
+        for one in told["channels"]:
+            rest = {key: value for key, value in one.items() if key not in ("name", "kind")}
+            if one["kind"] not in kinds:
+                raise ValueError(f"patch settings: no channel is a {one['kind']}; known are {', '.join(kinds)}")
+            channels[one["name"]] = kinds[one["kind"]](**rest)
+        return cls(**{**told, "channels": channels})
 
     def fingerprint(self) -> str:
         """Return a SHA-256 that is equal when the patches of equal files must be."""

@@ -22,6 +22,8 @@ from radnet.imaging.bspline import bspline_on_grid
 from radnet.imaging.patch import (
     DistanceChannel,
     LesionChannel,
+    LesionWindowChannel,
+    OfIntensities,
     PatchSettings,
     RingChannel,
     WindowChannel,
@@ -68,11 +70,13 @@ def patch_steps(settings: PatchSettings, first: str) -> Compose:
     keys: dict[str, str] = {}  # by name
     for name, channel in settings.channels.items():
         keys[name] = key = "mask" if isinstance(channel, LesionChannel) else f"channel:{name}"
-        if isinstance(channel, WindowChannel | ZScoreChannel):
+        if isinstance(channel, OfIntensities):
             source = "image" if channel.image in (None, first) else image_key(str(channel.image))
             absent = source != "image"
         if isinstance(channel, WindowChannel):
             after.append(Windowd(channel.low, channel.high, source, key, allow_missing_keys=absent))
+        elif isinstance(channel, LesionWindowChannel):
+            after.append(LesionWindowd(channel.width, source, key, channel.within, allow_missing_keys=absent))
         elif isinstance(channel, ZScoreChannel):
             before.append(ZScored(channel.above, source, key, allow_missing_keys=absent))
             further = [*further, key]
@@ -300,6 +304,45 @@ class Windowd(MapTransform):
         new: Data = dict(data)
         for key in self.key_iterator(new):
             new[self.to_key or key] = _like(new[key], unit_range(_array(new[key]), self.low, self.high))
+        return new
+
+
+class LesionWindowd(MapTransform):
+    """Map intensities about the lesion's mean to -1 … 1, as ``patch.LesionWindowChannel``.
+
+    Args:
+        width: Becomes the range from -1 to 1.
+        image_key: Holds the image.
+        to_key: Is given what comes of it; None puts it in the image's place.
+        within: Whether all that is outside the lesion is 0.
+        allow_missing_keys: Whether data without the image are left as they are.
+        mask_key: Holds the mask of the lesion.
+    """
+
+    def __init__(
+        self,
+        width: float,
+        image_key: str = "image",
+        to_key: str | None = None,
+        within: bool = False,
+        allow_missing_keys: bool = False,
+        mask_key: str = "mask",
+    ) -> None:
+        super().__init__([image_key], allow_missing_keys)
+        self.width = width
+        self.to_key = to_key
+        self.within = within
+        self.mask_key = mask_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> Data:
+        """Return the data with the image windowed."""
+        new: Data = dict(data)
+        lesion = _array(data[self.mask_key]) != 0
+        for key in self.key_iterator(new):
+            array = _array(new[key]).astype(np.float64)
+            about = np.clip((array - array[lesion].mean()) / (self.width / 2), -1.0, 1.0)
+            seen = np.where(lesion, about, 0.0) if self.within else about
+            new[self.to_key or key] = _like(new[key], seen.astype(np.float32))
         return new
 
 

@@ -124,7 +124,8 @@ class HybridNetwork(nn.Module):
             features: Shape (B, L, F).
             present: Which of the L places hold a lesion, shape (B, L), bool; each patient has one.
             clinical: Shape (B, K).
-            image: Shape (B, L, C, D, H, W); None if no lesion has one.
+            image: Shape (B, L, C, D, H, W), or (B, L, E) of what the image branch said of each; None if no lesion has
+                one.
             has_features: Which lesions were measured, shape (B, L), bool; None if all were.
             has_image: Which lesions have an image, shape (B, L), bool; None if all have one.
             has_clinical: Which patients have clinical values, shape (B,), bool; None if all have.
@@ -159,7 +160,8 @@ class HybridNetwork(nn.Module):
         if values is None or not there.any():
             return described
         described = described.clone()
-        described[there[present]] = self.branches[name](values[there]).to(described.dtype)
+        said = values[there] if name == "image" and values.ndim == 3 else self.branches[name](values[there])
+        described[there[present]] = said.to(described.dtype)
         return described
 
     def _without_the_lost(self, there: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -274,7 +276,7 @@ class ImageBranch(nn.Module):
                 f"cnn: {self.name} gives {what} of {len(image)} lesions, expected ({len(image)}, {self.embedding}): "
                 "choose a net that classifies (a ViT needs classification=true)"
             )
-        return found.relu()
+        return found
 
 
 def image_net(net: str, arguments: Mapping[str, Any], n_channels: int, n_outputs: int) -> nn.Module:

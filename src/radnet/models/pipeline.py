@@ -106,10 +106,20 @@ class ClinicalEncoder(TransformerMixin, BaseEstimator):
 
     A category becomes one 0/1 column per level but the first; a level unseen in training counts as the first. What is
     learned is kept as plain lists and numbers, so that a saved model holds no code.
+
+    Args:
+        missing_indicators: Whether a column in which a training patient had no value gets a 0/1 column
+            ``<name>_missing`` beside it, 1 where there is none. Where everybody in training had one, a value missing
+            later is filled in and not told of: nothing was learned of what that means.
     """
 
+    lacking_: Sequence[str] = ()  # of an encoder that was saved before there were indicators
+
+    def __init__(self, missing_indicators: bool = False) -> None:
+        self.missing_indicators = missing_indicators
+
     def fit(self, X: pd.DataFrame, y: object = None) -> Self:  # noqa: ARG002 - scikit-learn's signature
-        """Learn medians and levels from training patients, one row each."""
+        """Learn medians and levels from training patients, one row each, and which columns lack values."""
         if empty := [column for column in X.columns if X[column].isna().all()]:
             raise ValueError(f"clinical column {', '.join(empty)} is empty for every training patient")
         self.columns_ = [str(column) for column in X.columns]
@@ -122,6 +132,14 @@ class ClinicalEncoder(TransformerMixin, BaseEstimator):
                 words = X[column].dropna().map(level_name)
                 self.fill_[column] = str(words.mode().iloc[0])
                 self.levels_[column] = sorted(words.unique())
+        lacking = [column for column in self.columns_ if X[column].isna().any()]
+        self.lacking_ = lacking if self.missing_indicators else []
+        names = self.get_feature_names_out()
+        if self.lacking_ and (twice := sorted({name for name in names if names.count(name) > 1})):
+            raise ValueError(
+                f"clinical columns: {', '.join(twice)} would stand for a category or column and for its being missing: "
+                "name it otherwise in clinical.csv, or choose missing_indicators=false"
+            )
         return self
 
     def transform(self, X: pd.DataFrame) -> np.ndarray:
@@ -136,14 +154,18 @@ class ClinicalEncoder(TransformerMixin, BaseEstimator):
                 made += [(values == level).to_numpy(dtype=float) for level in self.levels_[column][1:]]
             else:
                 made.append(self._as_numbers(values))
+            if column in self.lacking_:
+                made.append(X[column].isna().to_numpy(dtype=float))
         return np.column_stack(made) if made else np.zeros((len(X), 0))
 
     def get_feature_names_out(self, input_features: object = None) -> list[str]:  # noqa: ARG002 - scikit-learn's signature
         """Return the name of each column made: the clinical column, with its level where it is a category."""
-        names = []
-        for column in self.columns_:
-            names += [f"{column}_{level}" for level in self.levels_[column][1:]] if column in self.levels_ else [column]
-        return names
+        return [name for column in self.columns_ for name in self.made_of(column)]
+
+    def made_of(self, column: str) -> list[str]:
+        """Return the names of the columns made of a clinical column; a category of one level may make none."""
+        values = [f"{column}_{level}" for level in self.levels_[column][1:]] if column in self.levels_ else [column]
+        return [*values, f"{column}_missing"] if column in self.lacking_ else values
 
     @staticmethod
     def _as_numbers(values: pd.Series) -> np.ndarray:

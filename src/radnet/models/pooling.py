@@ -6,7 +6,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
-Aggregate = Literal["mean", "largest", "volume_mean", "volume_top3", "max", "min", "noisy_or"]
+Aggregate = Literal[
+    "mean", "largest", "volume_mean", "volume_top3", "max", "min", "noisy_or", "attention", "set_transformer"
+]
+OF_NETWORKS: tuple[Aggregate, ...] = ("attention", "set_transformer")
+"""Rules that are learned, by a network that describes lesions (``models.heads``)."""
 Scale = Literal["probability", "log_hazard"]
 """What a lesion's score is: the probability of the event, or a log hazard."""
 
@@ -19,7 +23,8 @@ def pool_lesions(lesions: pd.DataFrame, how: Aggregate) -> tuple[pd.DataFrame, p
 
     ``mean`` weighs lesions alike, ``largest`` takes the one of largest volume, ``volume_mean`` weighs by volume,
     ``volume_top3`` by volume among the three largest (Chang 2021), ``max`` and ``min`` take each feature's extreme.
-    ``noisy_or`` is a rule for scores: where features are asked for, as those of a control, it weighs lesions alike.
+    ``noisy_or`` is a rule for scores, ``attention`` and ``set_transformer`` are learned within a network: where
+    features are asked for, as those of a control, they weigh lesions alike.
 
     Args:
         lesions: Features of measured lesions, indexed by (patient_id, lesion_id); no row may be NaN throughout.
@@ -78,6 +83,8 @@ def pool_scores(score: pd.Series, lesions: pd.DataFrame, how: Aggregate, scale: 
         Name: score, dtype: float64
     """
     _refuse_unknown(how)
+    if how in OF_NETWORKS:
+        raise ValueError(f"aggregate={how} is learned within a network, and pools no scores")
     if scale == "probability" and not score.between(0, 1).all():
         wrong = score[~score.between(0, 1)]
         raise ValueError(f"patient {wrong.index[0][0]}, lesion {wrong.index[0][1]}: {wrong.iloc[0]} is no probability")
@@ -112,7 +119,7 @@ def _refuse_unknown(how: str) -> None:
 
 
 def _sizes(lesions: pd.DataFrame, how: str) -> pd.Series:
-    if how in ("mean", "noisy_or"):
+    if how in ("mean", "noisy_or", *OF_NETWORKS):
         return pd.Series(1.0, index=lesions.index)
     if VOLUME not in lesions.columns:
         raise ValueError(f"aggregate={how} needs the feature {VOLUME}, and the feature table has none")

@@ -1,6 +1,6 @@
 """What every predictor is, and the patients, lesions and weights it reads from a cohort."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self, get_args
@@ -10,7 +10,7 @@ import pandas as pd
 
 from radnet.cohort import Cohort
 from radnet.models.pipeline import ClinicalEncoder
-from radnet.models.pooling import Aggregate, pool_lesions
+from radnet.models.pooling import OF_NETWORKS, Aggregate, pool_lesions
 
 History = list[dict[str, float]]
 """Numbers of each epoch of a fit; empty for a model without epochs."""
@@ -28,6 +28,8 @@ class Prediction:
         cutoff: The model's frozen cut-off on the score, or None if it has none.
         also: The same scores as they read on further endpoints, by the endpoint's name.
         selected: Features that the model uses, where it selects any.
+        own: The model's own scores on further endpoints, by the endpoint's name (higher = that event is more likely),
+            each indexed by patient_id. A predictor that gives them names these endpoints in ``own_endpoints``.
     """
 
     patients: pd.DataFrame
@@ -35,6 +37,16 @@ class Prediction:
     cutoff: float | None = None
     also: Mapping[str, "Prediction"] = field(default_factory=dict)
     selected: tuple[str, ...] = ()
+    own: Mapping[str, pd.Series] = field(default_factory=dict)
+
+    def own_score(self, endpoint: str) -> pd.Series:
+        """Return the model's own score on a further endpoint, of the patients in their order.
+
+        Raises:
+            ValueError: If it has none.
+        """
+        refuse_without_own(endpoint, self.own)
+        return self.own[endpoint].loc[self.patients.index]
 
 
 class Frozen(Protocol):
@@ -153,6 +165,31 @@ def measured_lesions(cohort: Cohort, regions: Sequence[str]) -> pd.DataFrame:
     return matrix[matrix.notna().any(axis=1)]
 
 
+def lesions_seen(cohort: Cohort, regions: Sequence[str], reads_patches: bool) -> pd.MultiIndex:
+    """Return (patient_id, lesion_id) of the lesions that a model sees, patients in the cohort's order.
+
+    Args:
+        cohort: With features or patches, or both.
+        regions: Whose features the model reads; none for a model of patches alone.
+        reads_patches: Whether it reads patches. A lesion with either is seen.
+    """
+    seen = set(measured_lesions(cohort, regions).index) if regions and cohort.features is not None else set()
+    if reads_patches and cohort.patches is not None:
+        rows = cohort.patches.rows
+        with_patch = rows[rows["place"] >= 0]
+        seen |= set(zip(with_patch["patient_id"], with_patch["lesion_id"], strict=True))
+    of_patient: dict[str, list[str]] = {}
+    for patient, lesion in sorted(seen):
+        of_patient.setdefault(patient, []).append(lesion)
+    rank = {(one.id, lesion.id): place for one in cohort.patients for place, lesion in enumerate(one.lesions)}
+    keys = [
+        (patient, lesion)
+        for patient in cohort.ids
+        for lesion in sorted(of_patient.get(patient, ()), key=lambda one: (rank.get((patient, one), len(rank)), one))
+    ]
+    return pd.MultiIndex.from_tuples(keys or [("", "")], names=["patient_id", "lesion_id"])[: len(keys)]
+
+
 def repeated_delineations(cohort: Cohort, regions: Sequence[str]) -> pd.DataFrame:
     """Return features by (patient_id, lesion_id, reader, repeat): each lesion as often as it was delineated."""
     assert cohort.features is not None
@@ -228,7 +265,23 @@ def outcome_array(cohort: Cohort, endpoint: str, follow_up: bool) -> np.ndarray:
     return records
 
 
+def refuse_without_own(endpoint: str, owned: Collection[str]) -> None:
+    """Raise a ValueError if a model has no own score on an endpoint, given the endpoints on which it has one."""
+    if endpoint not in owned:
+        raise ValueError(
+            f"endpoint {endpoint} is read with risk=own, and the model's own scores are of "
+            f"{', '.join(owned) or 'no further endpoint'}: choose risk=keep or risk=negate, or a model that learns "
+            f"{endpoint} too"
+        )
+
+
 def check_aggregate(aggregate: str) -> None:
-    """Raise a ValueError if there is no such rule."""
-    if aggregate not in get_args(Aggregate):
-        raise ValueError(f"aggregate={aggregate} is unknown; choose one of {', '.join(get_args(Aggregate))}")
+    """Raise a ValueError if there is no such rule for features or scores."""
+    known = [rule for rule in get_args(Aggregate) if rule not in OF_NETWORKS]
+    if aggregate in OF_NETWORKS:
+        raise ValueError(
+            f"aggregate={aggregate} is learned by a network that describes lesions, as those of experiment=hybrid and "
+            f"radiomics_attention; here choose one of {', '.join(known)}"
+        )
+    if aggregate not in known:
+        raise ValueError(f"aggregate={aggregate} is unknown; choose one of {', '.join(known)}")

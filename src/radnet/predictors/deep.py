@@ -121,19 +121,7 @@ class DeepPredictor:
 
     def set_aside(self, train: Cohort) -> tuple[Cohort, Cohort | None]:
         """Part training patients into those learned from and those who decide when to stop, None without such."""
-        if self.trainer.valid_share == 0:
-            return train, None
-        event = train.events(self.endpoint)
-        fewest = int(min(event.sum(), (~event).sum()))
-        if fewest < 2 or len(train) * self.trainer.valid_share < 2:
-            raise ValueError(
-                f"endpoint {self.endpoint}: {len(train)} training patients, {int(event.sum())} with the event, are too "
-                f"few to set {self.trainer.valid_share:.0%} aside for early stopping; use trainer.valid_share=0"
-            )
-        learn, check = train_test_split(
-            train.ids, test_size=self.trainer.valid_share, stratify=event, random_state=self.seed
-        )
-        return train.select(learn), train.select(check)
+        return set_aside(train, self.endpoint, self.trainer.valid_share, self.seed)
 
     def _bags(self, cohort: Cohort, encoder: ClinicalEncoder | None) -> Bags:
         rows = network_rows(cohort, self.regions, self.aggregate)
@@ -144,3 +132,25 @@ class DeepPredictor:
             event=cohort.events(self.endpoint),
             time=cohort.times(self.endpoint),
         )
+
+
+def set_aside(train: Cohort, endpoint: str, share: float, seed: int) -> tuple[Cohort, Cohort | None]:
+    """Part training patients into those learned from and a share who decide when to stop, stratified by the event.
+
+    Returns:
+        Both; None in place of the second where the share is 0.
+
+    Raises:
+        ValueError: If they are too few to be parted.
+    """
+    if share == 0:
+        return train, None
+    event = train.events(endpoint)
+    fewest = int(min(event.sum(), (~event).sum()))
+    if fewest < 2 or len(train) * share < 2:
+        raise ValueError(
+            f"endpoint {endpoint}: {len(train)} training patients, {int(event.sum())} with the event, are too "
+            f"few to set {share:.0%} aside for early stopping; use trainer.valid_share=0"
+        )
+    learn, check = train_test_split(train.ids, test_size=share, stratify=event, random_state=seed)
+    return train.select(learn), train.select(check)

@@ -15,6 +15,7 @@ from radnet.files import content_hash, file_hash, write_json
 from radnet.models.pipeline import holds_numbers, level_name
 from radnet.predictors.base import Frozen, measured_lesions
 from radnet.predictors.frozen import FrozenPipeline
+from radnet.predictors.frozen_ensemble import FrozenEnsemble
 from radnet.predictors.frozen_stack import FrozenStack
 from radnet.predictors.reading import FittedReading, reading_from
 
@@ -82,7 +83,7 @@ def save_model(
         "clinical_schema": {column: _schema(clinical[column]) for column in columns},
         "centres": sorted(set(learned.centres)),
         "patients_sha256": sorted(patient_hash(one.centre, one.id) for one in learned.patients),
-        "images_sha256": sorted(image_hashes(learned)) if model.regions else [],
+        "images_sha256": sorted(image_hashes(learned)) if model.regions or getattr(model, "imaging", None) else [],
         "n": len(learned),
         "n_event": int(learned.events(endpoint.name).sum()),
         "training_distribution": _distribution(learned, model) if model.regions else {},
@@ -121,7 +122,13 @@ def _load_frozen(folder: Path, card: Mapping[str, Any]) -> Frozen:
         return FrozenPipeline.load(folder, card)
     if card["predictor"] == "stack":
         return FrozenStack.load(folder, card, _load_frozen)
-    from radnet.predictors.frozen_network import FrozenNetwork  # torch, which a tabular model does without
+    if card["predictor"] == "ensemble":
+        return FrozenEnsemble.load(folder, card, _load_frozen)
+    if card["predictor"] == "hybrid":
+        from radnet.predictors.frozen_hybrid import FrozenHybrid  # torch and MONAI, which a tabular model does without
+
+        return FrozenHybrid.load(folder, card)
+    from radnet.predictors.frozen_network import FrozenNetwork
 
     return FrozenNetwork.load(folder, card)
 
@@ -129,10 +136,16 @@ def _load_frozen(folder: Path, card: Mapping[str, Any]) -> Frozen:
 def _cutoffs(readings: Sequence[FittedReading]) -> dict[str, Any]:
     names = ["score", *(one.endpoint.name for one in readings[1:])]
     return {
-        name: {"value": one.cutoff.value, "rule": one.cutoff.rule, "of": "-score" if one.negate else "score"}
+        name: {"value": one.cutoff.value, "rule": one.cutoff.rule, "of": _read_from(one)}
         for name, one in zip(names, readings, strict=True)
         if one.cutoff is not None
     }
+
+
+def _read_from(reading: FittedReading) -> str:
+    if reading.own:
+        return "own score"
+    return "-score" if reading.negate else "score"
 
 
 def _files(folder: Path) -> list[str]:

@@ -12,6 +12,7 @@ from skops.io import dump
 
 from radnet.cohort import Cohort
 from radnet.files import write_atomically
+from radnet.imaging.patch import PatchSettings
 from radnet.models.pipeline import ClinicalEncoder
 from radnet.predictors.base import Frozen, Prediction, no_lesions
 from radnet.predictors.frozen import clinical_columns, load_steps, score_and_probability
@@ -46,6 +47,11 @@ class FrozenStack:
     def regions(self) -> tuple[str, ...]:
         """Regions whose features any member reads."""
         return tuple(dict.fromkeys(region for one in self.members.values() for region in one.regions))
+
+    @property
+    def imaging(self) -> PatchSettings | None:
+        """What the patches are that members read, None where none does."""
+        return next((one.imaging for one in self.members.values() if getattr(one, "imaging", None)), None)  # type: ignore[attr-defined]
 
     @classmethod
     def load(cls, folder: Path, card: Mapping[str, Any], load_member: LoadMember) -> Self:
@@ -125,13 +131,11 @@ class FrozenStack:
             return Prediction(table, no_lesions())
         lesions = with_lesions[0]
         owner = lesions.index.get_level_values("patient_id")
-        alone = {
-            name: one.lesions["score"].loc[lesions.index] if len(one.lesions) else patients[name].loc[owner]
-            for name, one in found.items()
+        alone = {  # of a lesion that a member does not see, what he says of the patient
+            name: one.lesions["score"].reindex(lesions.index).to_numpy() for name, one in found.items()
         }
-        rows = pd.DataFrame({name: one.to_numpy() for name, one in alone.items()}).join(
-            beside.loc[owner].reset_index(drop=True)
-        )
+        of_patient = {name: patients[name].loc[owner].to_numpy() for name in found}
+        rows = pd.DataFrame(alone).fillna(pd.DataFrame(of_patient)).join(beside.loc[owner].reset_index(drop=True))
         return Prediction(table, lesions.assign(score=score_and_probability(self.steps, rows)[0]))
 
     def _beside(self, cohort: Cohort) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pandas as pd
 from radnet.cohort import Cohort
 from radnet.data.split import Fold
 from radnet.models.pooling import Aggregate
-from radnet.predictors.base import Frozen, History, Prediction, Predictor
+from radnet.predictors.base import Frozen, History, Prediction, Predictor, refuse_without_own
 from radnet.predictors.reading import FittedCutoff, FittedReading, Reading
 
 Place = tuple[int, ...]
@@ -61,6 +61,10 @@ class NestedPredictor:
         progress: Called with folds done, folds in all and the next one's name.
         read_on: Whose scores the readings are fitted on. ``apparent``, those of the patients learned from, is what many
             papers did: an overfitted model's cut-off then fits nobody else.
+
+    Raises:
+        ValueError: If ``read_on`` is unknown, or the model's own score is to be read on an endpoint that is not among
+            its ``own_endpoints``.
     """
 
     def __init__(
@@ -83,6 +87,9 @@ class NestedPredictor:
         self.progress = progress
         self.read_on = read_on
         self.model = make(place, None)
+        for reading in self.readings:
+            if reading.risk == "own":
+                refuse_without_own(reading.endpoint.name, own_endpoints(self.model))
         self.endpoint = self.model.endpoint
         self.out_of_fold: list[Judged] = []
         self.fitted: tuple[FittedReading, ...] = ()
@@ -138,9 +145,7 @@ class NestedPredictor:
         if self.progress is not None:
             self.progress(len(folds), len(folds), "")
         if self.read_on == "out_of_fold":
-            scores = pd.concat([one.prediction.patients["score"] for one in self.out_of_fold])
-            # a bootstrap may leave some patients in every sample
-            self._read(train, scores.groupby(level="patient_id").mean())
+            self._read(train, [one.prediction for one in self.out_of_fold])
         return self
 
     def freeze(self, train: Cohort, valid: Cohort | None = None, checkpoint: Path | None = None) -> Self:
@@ -150,7 +155,7 @@ class NestedPredictor:
             self.fitted = tuple(one.unfitted() for one in self.readings)
         if self.read_on == "apparent":
             learned = train.evaluable(self.endpoint)
-            self._read(learned, self.model.predict(learned).patients["score"])
+            self._read(learned, [self.model.predict(learned)])
         return self
 
     def predict(self, cohort: Cohort) -> Prediction:
@@ -158,12 +163,16 @@ class NestedPredictor:
         prediction = self.model.predict(cohort)
         return as_read(prediction, self.fitted)
 
-    def _read(self, cohort: Cohort, scores: pd.Series) -> None:
-        judged = cohort.select(scores.index)
+    def _read(self, cohort: Cohort, predictions: Sequence[Prediction]) -> None:
+        """Fit the readings to the scores of patients, averaged where one has several."""
         first, *others = self.readings
         if getattr(self.model, "calibrated", False):  # the model foretells probabilities of its own
             first = replace(first, calibrated=False)
-        fitted = [reading.fit(judged, scores.loc[judged.ids]) for reading in (first, *others)]
+        fitted = []
+        for reading in (first, *others):
+            scores = pd.concat([reading.score(one) for one in predictions]).groupby(level="patient_id").mean()
+            judged = cohort.select(scores.index)  # a bootstrap may leave some patients in every sample
+            fitted.append(reading.fit(judged, scores.loc[judged.ids]))
         self.fitted = tuple(
             replace(one, cutoff=fitted[0].cutoff) if reading.rule is None else one
             for reading, one in zip(self.readings, fitted, strict=True)
@@ -185,13 +194,20 @@ class NestedPredictor:
 def as_read(prediction: Prediction, readings: Sequence[FittedReading]) -> Prediction:
     """Return a prediction as it reads on the first endpoint, and on the others beside it; as it is without any.
 
-    A probability of the model's own is one of the endpoint learned, and is none of another's.
+    A probability of the model's own is one of the endpoint learned, and is none of another's. Its own scores stay
+    with the endpoint learned, from which each reading takes them.
     """
     if not readings:
         return prediction
     first, *others = readings
     score_alone = replace(prediction, patients=prediction.patients.assign(probability=np.nan))
-    return replace(first.read(prediction), also={one.endpoint.name: one.read(score_alone) for one in others})
+    also = {one.endpoint.name: replace(one.read(score_alone), own={}) for one in others}
+    return replace(first.read(prediction), also=also)
+
+
+def own_endpoints(model: Predictor) -> tuple[str, ...]:
+    """Return the further endpoints on which a predictor has scores of its own; most have none."""
+    return tuple(getattr(model, "own_endpoints", ()))
 
 
 def fit_name(place: Place) -> str:

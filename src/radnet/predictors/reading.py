@@ -1,10 +1,10 @@
-"""How a score is read on an endpoint: its sign, the cut-off frozen on it, and the probabilities it stands for."""
+"""How an endpoint is read from a score: from which, with what sign, cut-off and probabilities."""
 
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,10 @@ CutoffRule = Callable[..., FittedCutoff]
 """Fits a cut-off to events and scores of shape (n,), and to follow-up where the endpoint has one."""
 
 
+Risk = Literal["keep", "negate", "own"]
+"""Which score is the risk of an endpoint: the model's, its negative, or one that the model has of that endpoint."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """How a model's score shall be read on an endpoint.
@@ -36,23 +40,29 @@ class Reading:
         rule: Fits the cut-off; called with event and score, and with time where the endpoint has follow-up. None, of a
             further endpoint: the cut-off of the endpoint learned, as survival is shown by the groups of another end. A
             negated score is then cut so that the groups are of the same patients, with their names exchanged.
-        risk: ``negate`` where the score counts the other way: one of response promises less progression.
+        risk: ``negate`` where the score counts the other way: one of response promises less progression. ``own``, of a
+            further endpoint that the model has learned too: its own score on that (``Prediction.own``) is read.
         horizons: Times, in the endpoint's unit, at which a probability is foretold beside that of its own horizon.
         calibrated: Whether scores become probabilities, learned on the same scores as the cut-off.
     """
 
     endpoint: Endpoint
     rule: CutoffRule | None
-    risk: Literal["keep", "negate"] = "keep"
+    risk: Risk = "keep"
     horizons: Sequence[float] = ()
     calibrated: bool = True
 
     def __post_init__(self) -> None:
-        if self.risk not in ("keep", "negate"):
-            raise ValueError(f"risk must be keep or negate, got {self.risk!r}")
+        if self.risk not in get_args(Risk):
+            raise ValueError(f"risk must be keep, negate or own, got {self.risk!r}")
         if self.endpoint.time is None and self.horizons:
             raise ValueError(
                 f"horizons are times, and endpoint {self.endpoint.name} has no follow-up: give horizons=[]"
+            )
+        if self.rule is None and self.risk == "own":
+            raise ValueError(
+                f"endpoint {self.endpoint.name} is read with risk=own and rule=null, the cut-off of the endpoint "
+                "learned, which is one of another score: give a rule"
             )
         if self.rule is None:
             return
@@ -76,8 +86,13 @@ class Reading:
         """Return the reading without cut-off and probabilities, where there are no scores to learn them from."""
         return self._fitted(None, None)
 
+    def score(self, prediction: Prediction) -> pd.Series:
+        """Return the scores that are read here, as they are before any is negated, by patient_id."""
+        own = self.risk == "own"
+        return prediction.own_score(self.endpoint.name) if own else prediction.patients["score"]
+
     def fit(self, cohort: Cohort, score: pd.Series) -> "FittedReading":
-        """Learn the cut-off and the probabilities from scores of patients, by patient_id.
+        """Learn the cut-off and the probabilities from scores of patients (``score``), by patient_id.
 
         What these scores do not allow is left out, and ``notes`` of what comes back says why: a cut-off needs two
         distinct scores, and a model that selects nothing gives everybody the same.
@@ -113,7 +128,8 @@ class Reading:
     def _fitted(self, cutoff: FittedCutoff | None, calibration: Calibration | None, *notes: str) -> "FittedReading":
         negate = self.risk == "negate"
         turns = negate and self.rule is None
-        return FittedReading(self.endpoint, cutoff, calibration, negate, tuple(self.horizons), notes, turns)
+        own = self.risk == "own"
+        return FittedReading(self.endpoint, cutoff, calibration, negate, tuple(self.horizons), notes, turns, own)
 
 
 @dataclass(frozen=True)
@@ -129,6 +145,7 @@ class FittedReading:
         notes: What could not be learned, and why.
         turns: Whether the cut-off put in next is that of the score before it was negated. It is then turned: who scores
             ``cutoff`` or more, and so is promised the event learned, is of low risk, and everybody below is of high.
+        own: Whether the model's own score on this endpoint is read.
     """
 
     endpoint: Endpoint
@@ -138,8 +155,11 @@ class FittedReading:
     horizons: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
     turns: bool = False
+    own: bool = False
 
     def __post_init__(self) -> None:
+        if self.own and self.negate:
+            raise ValueError(f"endpoint {self.endpoint.name}: a score of its own is not negated")
         if self.turns and self.cutoff is not None:
             object.__setattr__(self, "cutoff", _turned(self.cutoff))
             object.__setattr__(self, "turns", False)
@@ -147,19 +167,25 @@ class FittedReading:
     def read(self, prediction: Prediction) -> Prediction:
         """Return a prediction as it reads on this endpoint; probabilities of the model's own are kept.
 
-        Lesions belong to the endpoint learned: a score that counts the other way has none.
+        Lesions belong to the endpoint learned: a score that counts the other way, or is another, has none.
+
+        Raises:
+            ValueError: If the model's own score is to be read and it has none.
         """
         patients = prediction.patients
-        if self.negate:
+        if self.own:
+            score = prediction.own_score(self.endpoint.name)
+            patients = pd.DataFrame({"score": score, "probability": np.nan}, index=patients.index)
+        elif self.negate:
             patients = pd.DataFrame({"score": -patients["score"], "probability": np.nan}, index=patients.index)
         if self.calibration is not None and patients["probability"].isna().all():
-            score = patients["score"].to_numpy(dtype=float)
+            values = patients["score"].to_numpy(dtype=float)
             at = self.endpoint.horizon
             if self.endpoint.time is None or at is not None:
-                patients = patients.assign(probability=self.calibration.probability(score, at))
-            further = {f"probability_{time:g}": self.calibration.probability(score, time) for time in self.horizons}
+                patients = patients.assign(probability=self.calibration.probability(values, at))
+            further = {f"probability_{time:g}": self.calibration.probability(values, time) for time in self.horizons}
             patients = patients.assign(**further)
-        lesions = no_lesions() if self.negate else prediction.lesions
+        lesions = no_lesions() if self.negate or self.own else prediction.lesions
         return replace(
             prediction, patients=patients, lesions=lesions, cutoff=None if self.cutoff is None else self.cutoff.value
         )
@@ -170,6 +196,7 @@ class FittedReading:
         return {
             "endpoint": asdict(self.endpoint),
             "negate": self.negate,
+            "own": self.own,
             "horizons": list(self.horizons),
             "cutoff": cutoff,
             "calibration": None if self.calibration is None else self.calibration.as_dict(),
@@ -196,7 +223,12 @@ def reading_from(kept: Mapping[str, Any]) -> FittedReading:
     cutoff = None if found is None else _KeptCutoff(float(found["value"]), str(found["rule"]))
     calibration = None if kept["calibration"] is None else calibration_from(kept["calibration"])
     return FittedReading(
-        _endpoint(kept["endpoint"]), cutoff, calibration, bool(kept["negate"]), tuple(kept["horizons"])
+        _endpoint(kept["endpoint"]),
+        cutoff,
+        calibration,
+        bool(kept["negate"]),
+        tuple(kept["horizons"]),
+        own=bool(kept.get("own", False)),  # a reading without was written before models had own scores
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self, get_args
 import pandas as pd
 
 from radnet.cohort import Cohort
+from radnet.imaging.patch import PatchSettings
 from radnet.models.pipeline import ClinicalEncoder, pipeline
 from radnet.models.pooling import Aggregate
 from radnet.predictors.base import Prediction, Predictor, outcome_array, refuse_cohort
@@ -57,11 +58,19 @@ class StackedPredictor:
         self.learn_from = learn_from
         self.calibrated = calibrated
         self._untrained = {name: self._make(name) for name in self.members}
+        patches = [one.imaging for one in self._untrained.values() if getattr(one, "imaging", None)]  # type: ignore[attr-defined]
+        if any(one != patches[0] for one in patches):
+            raise ValueError("members of a stack read patches of other settings: give all the same imaging")
 
     @property
     def regions(self) -> tuple[str, ...]:
         """Regions whose features any member reads."""
         return tuple(dict.fromkeys(region for one in self._untrained.values() for region in one.regions))
+
+    @property
+    def imaging(self) -> PatchSettings | None:
+        """What the patches are that members read, None where none does."""
+        return next((one.imaging for one in self._untrained.values() if getattr(one, "imaging", None)), None)  # type: ignore[attr-defined]
 
     @property
     def clinical(self) -> tuple[str, ...]:

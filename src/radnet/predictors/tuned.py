@@ -9,6 +9,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from radnet.cohort import Cohort, Endpoint
+from radnet.imaging.patch import PatchSettings
 from radnet.models.pooling import Aggregate
 from radnet.predictors.base import Frozen, History, Prediction, Predictor
 from radnet.predictors.nested import MakeFolds, NestedPredictor
@@ -69,6 +70,11 @@ class TunedPredictor:
         return self.model.regions
 
     @property
+    def imaging(self) -> PatchSettings | None:
+        """What the patches are that it reads, None for a model without."""
+        return getattr(self.model, "imaging", None)
+
+    @property
     def clinical(self) -> tuple[str, ...]:
         """Columns of clinical.csv that it reads."""
         return self.model.clinical
@@ -87,6 +93,11 @@ class TunedPredictor:
     def calibrated(self) -> bool:
         """Whether it foretells probabilities of its own."""
         return getattr(self.model, "calibrated", False)
+
+    @property
+    def own_endpoints(self) -> tuple[str, ...]:
+        """Further endpoints of which it has a score of its own."""
+        return getattr(self.model, "own_endpoints", ())
 
     @property
     def frozen(self) -> Frozen:

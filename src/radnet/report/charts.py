@@ -11,7 +11,9 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from radnet.report.attribution import shown_attribution
 from radnet.report.decision import impact_table
+from radnet.report.figures.attribution import attribution_figure
 from radnet.report.figures.calibration import calibration_figure
 from radnet.report.figures.cutoff import confusion_counts, confusion_figure, cutoff_search, cutoff_search_figure
 from radnet.report.figures.decision import decision_figure, impact_figure
@@ -27,6 +29,7 @@ from radnet.report.figures.survival import km_figure
 from radnet.report.forest import model_rows, subgroup_rows
 from radnet.report.learning_curve import shown_learning_curve
 from radnet.report.lesions import of_several_lesions
+from radnet.report.plots.attribution import attribution_plots
 from radnet.report.plots.calibration import calibration_plots
 from radnet.report.plots.cutoff import confusion_plots, cutoff_search_plots
 from radnet.report.plots.decision import decision_plots, impact_plots
@@ -222,6 +225,18 @@ ENTRIES = (
         figure=lambda weights, _: lesion_weight_figure(weights),
         plots=lambda weights, _: lesion_weight_plots(weights),
         written=True,
+    ),
+    Entry(
+        name="attribution",
+        title="Attribution",
+        text="Which voxels move the score away from that of a featureless patch: one of the same lesion and the same "
+        "mean intensity, in which all texture and contrast are levelled (integrated gradients). Lesions are numbered "
+        "and chosen by their score alone; of each, the slice with the largest attributions. The whole patch's "
+        "attributions add up to score less featureless score. They tell what this network reacts to, right or wrong: "
+        "not where disease is, and not what would happen were a voxel different.",
+        numbers=lambda evaluation: shown_attribution(evaluation.tables.get("attribution")),
+        figure=lambda voxels, _: attribution_figure(voxels),
+        plots=lambda voxels, _: attribution_plots(voxels),
     ),
     Entry(
         name="learning_curve",

@@ -20,6 +20,7 @@ _TITLES = {
     "drift": "Drift of each feature",
     "lesion_weights": "Weights of lesions",
 }
+_CARRIED_BY_FIGURE = ("attribution",)  # thousands of rows, which a page holds once
 _MEASURES = {"odds_ratio": "Odds ratio", "hazard_ratio": "Hazard ratio"}
 
 
@@ -34,7 +35,8 @@ class Download:
 
 def downloads(folder: Path) -> list[Download]:
     """Carry ``metrics.csv`` and every table; the numbers of a figure are carried beside the figure."""
-    files = [folder / "metrics.csv", *sorted((folder / "tables").glob("*.csv"))]
+    tables = [path for path in sorted((folder / "tables").glob("*.csv")) if path.stem not in _CARRIED_BY_FIGURE]
+    files = [folder / "metrics.csv", *tables]
     return [
         Download(
             path.name,
