@@ -7,7 +7,9 @@ ring from the border to 4 mm outside, or the whole patch) must find it; what see
 patch that is 0 outside it) must not.
 
 `carrier`: one lesion of each patient, drawn at random, carries the effect (carrier=one), up to five lesions each.
-Attention and the maximum must beat the mean: differences in AUC are paired, by DeLong's test. The weight of attention
+Attention and the maximum must beat the mean of the lesions' features (zhao_mlp on the same features); beside them the
+mean of what a network says of each lesion, which can let one lesion count as well. Differences in AUC are paired, by
+DeLong's test. The weight of attention
 must tell the carrier from a patient's other lesions. That can be told where the event came alone, since in all other
 patients the carrier is as any lesion: per patient with the event and two lesions or more the share of other lesions
 that weigh less than the carrier (ties half), averaged, with an interval over patients drawn anew.
@@ -48,6 +50,9 @@ MODELS = {
         "lesion_patch": ["experiment=cnn_patch", *OUTSIDE_HIDDEN],
     },
     "carrier": {
+        "features_averaged": ["experiment=zhao_mlp", "targets=all", *RING, "model.regions=[lesion,ring]"],
+    }
+    | {
         rule: ["experiment=radiomics_attention", *RING, "model.regions=[lesion,ring]", f"model.aggregate={rule}"]
         for rule in ("mean", "attention", "max", "set_transformer", "noisy_or")
     },
@@ -118,7 +123,7 @@ def main() -> None:
             rows = [
                 {"case": case, "model": rule, "metric": "carrier_outweighs", "method": "bootstrap"}
                 | share_outweighed(options.work / case / rule)
-                for rule in MODELS[case]
+                for rule in ("attention", "max", "set_transformer", "noisy_or")
             ]
             tables.append(pd.DataFrame(rows))
         run = options.work / case / next(iter(MODELS[case]))

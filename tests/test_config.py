@@ -44,6 +44,10 @@ def test_every_evaluation_composes(choice):
         (["experiment=zhao_mlp", "trainer.max_epoch=3"], "there is no max_epoch in trainer; did you mean max_epochs?"),
         (["experiment=zhao_mlp", "model.network.hiden=[4]"], "no hiden in model.network; did you mean hidden?"),
         (["experiment=zhao_mlp", "data.knobs.signl=1"], "there is no signl in data.knobs; did you mean signal?"),
+        (
+            ["experiment=cnn_patch", "~imaging.channels.ring", "imaging.chanels.ring=1"],
+            "there is no chanels in imaging; did you mean channels?",
+        ),
         (["experiment=zhao_mlp", "seed=three"], "seed=three"),
         (["experiment=zhao_mlp", "--fast"], "'--fast' is not understood: settings are typed as key=value"),
         ([], f"choose an experiment: experiment={'|'.join(EXPERIMENTS)}"),

@@ -368,7 +368,7 @@ def _explained(error: Exception, name: str, overrides: Sequence[str]) -> ConfigF
         return ConfigFault(f"{mark.name}, line {mark.line + 1}: cannot be read as YAML: {error.problem}")
     for override in overrides:
         key, equals, value = override.lstrip("+~").partition("=")
-        if not equals:
+        if not equals and not override.startswith("~"):  # which takes a key away
             return ConfigFault(f"{override!r} is not understood: settings are typed as key=value", True)
         if (config_folder() / key).is_dir() and not _is_option(key, value):
             folder, _, stem = value.rpartition("/")

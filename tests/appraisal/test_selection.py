@@ -94,6 +94,7 @@ def test_the_interval_holds_the_stability_of_the_law_that_selections_follow():
 @pytest.mark.parametrize(
     ("selections", "features", "message"),
     [
+        ([], 4, "needs two selections or more, got 0"),
         (["ab"], 4, "needs two selections or more, got 1"),
         (["", ""], 4, "every one of 2 selections is of no feature"),
         (["ab", "ab"], 2, "every one of 2 selections is of all features"),

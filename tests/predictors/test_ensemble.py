@@ -14,6 +14,7 @@ pytest.importorskip("torch", reason="networks need the extra train")
 pytest.importorskip("monai", reason="images need the extra train")
 
 from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from cohorts import make_study, with_patches, write_cohort
@@ -21,6 +22,7 @@ from radnet.appraisal.importance import input_groups
 from radnet.appraisal.resampling import fit_to_sample
 from radnet.cohort import Endpoint
 from radnet.config import build, load_config
+from radnet.data.split import stratified_folds
 from radnet.experiment import run_experiment
 from radnet.learning.fit import TrainerSettings
 from radnet.learning.losses import response_loss
@@ -31,6 +33,7 @@ from radnet.predictors.ensemble import EnsemblePredictor
 from radnet.predictors.folder import load_model, save_model
 from radnet.predictors.frozen_ensemble import as_encoded_by, joint_encoder
 from radnet.predictors.reading import Reading
+from radnet.predictors.stacked import StackedPredictor
 from radnet.predictors.tabular import TabularPredictor
 
 FOLDER = TemporaryDirectory()
@@ -261,6 +264,26 @@ def test_scores_on_further_endpoints_are_means_too():
     assert model.own_endpoints == ("tme",)
     members = [one.predict(JUDGED).own_score("tme") for one in model.members]
     np.testing.assert_array_equal(found, mean(members))
+
+
+@pytest.mark.parametrize("aggregate", ["mean", "noisy_or"])
+def test_a_stack_may_hold_an_ensemble_and_is_read_back_to_the_bit(aggregate, tmp_path):
+    made = partial(EnsemblePredictor, "response", partial(network, aggregate=aggregate), 2, 5)
+    last = {"classify": LogisticRegression(C=1.0)}
+    folds = partial(stratified_folds, n_folds=3, repeats=1, seed=5)
+    stack = StackedPredictor("response", {"several": made}, last, folds, ["lines_ge2"]).fit(LEARNED)
+
+    save_model(tmp_path, stack.frozen, LEARNED, [Reading(Endpoint("response", "response"), None).unfitted()])
+
+    found = load_model(tmp_path).model
+    expected = stack.predict(JUDGED)
+    pd.testing.assert_frame_equal(found.predict(JUDGED).patients, expected.patients, check_exact=True)
+    pd.testing.assert_frame_equal(found.predict(JUDGED).lesions, expected.lesions, check_exact=True)
+    np.testing.assert_allclose(found.score(found.inputs(JUDGED)), expected.patients["score"], **FLOAT32)
+    alone = made().fit(LEARNED).predict(JUDGED).patients["score"]
+    weight, of_lines = stack.frozen.steps[-1].coef_[0]
+    by_hand = weight * alone + of_lines * JUDGED.clinical(["lines_ge2"])["lines_ge2"].astype(float)
+    np.testing.assert_allclose(expected.patients["score"], by_hand + stack.frozen.steps[-1].intercept_[0], rtol=1e-6)
 
 
 def test_a_run_chooses_features_for_each_member_logs_the_first_and_keeps_it_as_a_folder(tmp_path, monkeypatch):

@@ -135,6 +135,8 @@ def appraise(
 
 
 def _out_of_fold(trained: Trained) -> pd.Series:
+    if not trained.model.out_of_fold:
+        raise ValueError("nobody is scored out of fold: the split has no folds")
     return pd.concat([one.prediction.patients["score"] for one in trained.model.out_of_fold])
 
 

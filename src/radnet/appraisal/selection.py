@@ -93,11 +93,11 @@ def selection_stability(selections: Sequence[Collection[str]], features: int, le
         >>> selection_stability([{"a", "b"}, {"a", "c"}], features=4, level=0.95).value
         0.0
     """
+    if (times := len(selections)) < 2:
+        raise ValueError(f"the stability of a selection needs two selections or more, got {times}")
     names = sorted(set().union(*selections))
     chosen = np.array([[name in set(one) for name in names] for one in selections], dtype=float)
-    times, picked = len(selections), chosen.sum(axis=1)
-    if times < 2:
-        raise ValueError(f"the stability of a selection needs two selections or more, got {times}")
+    picked = chosen.sum(axis=1)
     share, size = chosen.mean(axis=0), picked.mean() / features
     by_chance = size * (1 - size)
     if not by_chance > 0:
