@@ -301,7 +301,8 @@ def _write_attribution(model: NestedPredictor, shown: Cohort, folder: Path, reco
 
 def _weighs_features(model: NestedPredictor) -> bool:
     steps = getattr(model.frozen, "steps", None)
-    return steps is not None and hasattr(steps[-1], "coef_")
+    of_scores = hasattr(model.frozen, "members")  # a stack weighs scores, of which there are few
+    return steps is not None and hasattr(steps[-1], "coef_") and not of_scores
 
 
 def _events_per(event: np.ndarray, features: int) -> float:

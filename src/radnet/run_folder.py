@@ -94,7 +94,8 @@ class RunFolder:
         prediction, history = make(self.checkpoint(fit))
         _keep(prediction, folder)
         write_table(pd.DataFrame(history), epochs)
-        self.checkpoint(fit).unlink(missing_ok=True)
+        for left in folder.glob("last*.ckpt"):  # one for each member of an ensemble
+            left.unlink()
         return prediction, history
 
     def finish(self) -> None:

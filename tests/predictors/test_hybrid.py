@@ -218,3 +218,12 @@ def test_the_picture_shows_lesions_of_highest_middle_and_lowest_score_and_names_
     assert scores["highest score"] == pytest.approx(heaviest.iloc[-1], rel=5e-3)  # of 4 digits
     assert scores["lowest score"] == pytest.approx(heaviest.iloc[0], rel=5e-3)  # of 4 digits
     assert "patient_id" not in table.columns
+
+
+def test_a_patch_too_small_for_the_network_is_told_before_anything_is_read():
+    dense = "+model.network.cnn.arguments={init_features:8,growth_rate:8,block_config:[2,2,2,2]}"
+    typed = ["~model.network.cnn.arguments", dense, "model.network.cnn.net=monai.networks.nets.DenseNet"]
+    config = load_config("train", ["experiment=cnn_patch", "imaging.size_voxels=[4,4,4]", *typed])
+
+    with pytest.raises(ConfigFault, match="network.cnn takes no patches of 4 × 4 × 4 voxels"):
+        build(config.model)

@@ -114,8 +114,7 @@ class HybridPredictor:
         self.notes: tuple[str, ...] = ()
         self._refuse_branches()
         self.prepare = pipeline(prepare) if self.regions else None
-        with torch.random.fork_rng(devices=[]):  # so that a mistyped setting is named before a lesion is measured
-            self._network(n_features=1, n_clinical=0)
+        self._refuse_network()
 
     def _refuse_branches(self) -> None:
         for branch, there, setting, reads in (
@@ -132,6 +131,22 @@ class HybridPredictor:
             raise ValueError("augment, pretrain and pretrained are for patches, and imaging asks for none")
         if self.pretrain and self.augment is None:
             raise ValueError("pretrain learns from patches varied at random: choose augment=moderate")
+
+    def _refuse_network(self) -> None:
+        """Name a setting that no network can have, or a patch too small for it, before a lesion is measured."""
+        self._network(n_features=1, n_clinical=0)
+        if self.imaging is None:
+            return
+        fault = ""
+        with torch.device("meta"), torch.no_grad():  # shapes alone: nothing is computed
+            branch = self.make_network(**self._arguments(n_features=1, n_clinical=0)).branches["image"].eval()
+            try:
+                branch(torch.empty(1, len(self.imaging.channels), *self.imaging.size_voxels))
+            except (RuntimeError, ValueError) as error:
+                fault = str(error).splitlines()[0]
+        if fault:
+            size = " × ".join(map(str, self.imaging.size_voxels))
+            raise ValueError(f"network.cnn takes no patches of {size} voxels (imaging.size_voxels): {fault}")
 
     @property
     def own_endpoints(self) -> tuple[str, ...]:
