@@ -34,10 +34,11 @@ class WindowChannel:
 
 @dataclass(frozen=True, slots=True)
 class LesionWindowChannel:
-    """Intensities about the lesion's own mean, ``width`` (HU on CT) of them as -1 … 1, clipped; 0 without an image.
+    """Intensities about the lesion's own median, ``width`` (HU on CT) of them as -1 … 1, clipped; 0 without an image.
 
-    The window is as narrow as the contrast within a lesion, wherever its mean lies: what is within the lesion and at
-    its border then fills the range, which a window over all organs leaves to their differences.
+    The window is as narrow as the contrast within a lesion, wherever it lies: what is within the lesion and at its
+    border then fills the range, which a window over all organs leaves to their differences. A mean would be drawn away
+    by the air that a mask in the lung takes in at its border.
 
     Attributes:
         width: Becomes the range from -1 to 1.

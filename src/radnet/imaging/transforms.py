@@ -308,7 +308,7 @@ class Windowd(MapTransform):
 
 
 class LesionWindowd(MapTransform):
-    """Map intensities about the lesion's mean to -1 … 1, as ``patch.LesionWindowChannel``.
+    """Map intensities about the lesion's median to -1 … 1, as ``patch.LesionWindowChannel``.
 
     Args:
         width: Becomes the range from -1 to 1.
@@ -340,7 +340,7 @@ class LesionWindowd(MapTransform):
         lesion = _array(data[self.mask_key]) != 0
         for key in self.key_iterator(new):
             array = _array(new[key]).astype(np.float64)
-            about = np.clip((array - array[lesion].mean()) / (self.width / 2), -1.0, 1.0)
+            about = np.clip((array - np.median(array[lesion])) / (self.width / 2), -1.0, 1.0)
             seen = np.where(lesion, about, 0.0) if self.within else about
             new[self.to_key or key] = _like(new[key], seen.astype(np.float32))
         return new

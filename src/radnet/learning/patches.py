@@ -24,7 +24,7 @@ from radnet.imaging.patch import PatchSettings
 from radnet.imaging.transforms import image_key, patch_steps, spacing_mm
 from radnet.radiomics.workers import check_workers, memory_share_gib, reason, work_through
 
-_CACHE_FORMAT = 1  # raise it when the same files and settings give other patches than before
+_CACHE_FORMAT = 2  # raise it when the same files and settings give other patches than before
 _DEPENDS_ON = ("numpy", "scipy", "SimpleITK")
 _SETTLED_NS = 2 * 10**9  # a file changed again so soon may keep its time; the coarsest clocks of file systems tell 2 s
 _INDEX = """
