@@ -59,7 +59,7 @@ MODELS = {
     },
 }
 MODELS["strong_carrier"] = MODELS["carrier"]
-QUICK = ["falsification=false", "split.folds=null", "split.inner=null", "overwrite=true"]
+QUICK = ["falsification=false", "optimism=none", "split.folds=null", "split.inner=null", "overwrite=true"]
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--cases", nargs="+", choices=list(COHORTS), default=list(COHORTS))

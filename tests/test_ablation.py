@@ -1,5 +1,6 @@
 """Models with branches taken out: what is left of a configuration, and how it is judged."""
 
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 
@@ -347,3 +348,34 @@ def test_an_endpoint_read_by_an_own_score_is_left_out_of_a_model_that_has_none(s
     found = judged(study, readings=readings)
 
     assert {tuple(one.prediction.also) for scores in found.values() for one in scores} == {("dfs",)}
+
+
+def test_patients_without_a_branch_are_left_out_of_what_reads_it_and_everybody_keeps_his_fold(study):
+    """Scores are those of regression by hand on the patients with features, in the folds drawn on everybody."""
+    development, held_out = study
+    lacking = {development.ids[3], development.ids[10], held_out.ids[0]}
+    without = tuple(
+        replace(one, features=replace(one.features, rows=_without_values(one.features, lacking))) for one in study
+    )
+    told = []
+
+    found = judged(without, say=told.append)
+
+    assert told == ["ablation_radiomics_alone: 3 of 80 patients have no lesion that it can read, and are left out"]
+    pooled = development.features.lesion_matrix().groupby(level="patient_id").mean()
+    event = pd.Series(development.events("response"), index=development.ids)
+    *of_folds, of_held_out = found["ablation_radiomics_alone"]
+    for fold, one in zip(FOLDS(development, "response"), of_folds, strict=True):
+        train, test = ([name for name in side if name not in lacking] for side in (fold.train, fold.test))
+        expected = by_hand(pooled, event, train, test)
+        np.testing.assert_allclose(one.prediction.patients["score"].loc[test], expected, rtol=1e-6, atol=1e-9)
+        assert set(one.cohort.ids) == set(test)
+    assert list(of_held_out.cohort.ids) == list(held_out.ids[1:])
+    judged_by_clinical = [name for one in found["ablation_clinical_alone"] for name in one.cohort.ids]
+    assert sorted(judged_by_clinical) == sorted([*development.ids, *held_out.ids])
+
+
+def _without_values(features, patients):
+    rows = features.rows.copy()
+    rows.loc[rows["patient_id"].isin(patients), features.names] = np.nan
+    return rows

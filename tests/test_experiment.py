@@ -445,3 +445,16 @@ def test_weights_and_biases_work_offline(cohort_folder, tmp_path, monkeypatch):
     (written,) = (tmp_path / "out" / "wandb").glob("offline-run-*/*.wandb")
     assert written.stat().st_size > 1000
     assert b"P001" not in written.read_bytes()  # no patient id leaves the run folder
+
+
+def test_what_is_learned_at_once_is_shuffled_from_patient_to_patient_together():
+    study = make_study(40, seed=2)
+
+    shuffled = shuffle_outcomes(study, "response", seed=3, further=["pfs"])
+
+    def pairs(one):
+        return [(patient.outcomes["response"], patient.outcomes["pfs"]) for patient in one.patients]
+
+    assert pairs(shuffled) != pairs(study)
+    assert sorted(map(repr, pairs(shuffled))) == sorted(map(repr, pairs(study)))
+    assert [one.outcomes["dfs"] for one in shuffled.patients] == [one.outcomes["dfs"] for one in study.patients]

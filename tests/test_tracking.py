@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 
 pytest.importorskip("torch", reason="training needs the extra train")
 pytest.importorskip("wandb", reason="tracking needs the extra train")
@@ -16,7 +17,7 @@ from radnet.cli import main
 from radnet.cohort import Cohort
 from radnet.names import Names
 from radnet.predictors.folder import load_model, patient_hash
-from radnet.tracking import send_run
+from radnet.tracking import send_evaluation, send_run, shown_config
 
 CENTRES = {"A": "Freiburg", "B": "Marseille", "C": "Salzburg"}
 FAST = ["trainer.max_epochs=3", "split.folds.n_folds=3", "split.inner.n_folds=2", "model.network.hidden=[16,8,4]"]
@@ -137,6 +138,44 @@ def test_a_file_that_names_a_patient_is_refused_and_the_run_is_whole(tracked, tm
 
     assert (run / "run.json").is_file()
     assert not list((run / "wandb").rglob("*.log"))
+
+
+def test_no_voxel_of_a_patient_is_in_what_is_sent(tracked, tmp_path, monkeypatch):
+    import shutil
+
+    monkeypatch.chdir(tmp_path)
+    run = Path(shutil.copytree(tracked / "run", tmp_path / "run"))
+    voxels = {"role": "highest score", "channel": "window", "view": "axial", "lesion_number": 1, "score": 0.5}
+    voxels |= {
+        "baseline_score": 0.1,
+        "in_lesion": 1,
+        "slice": 3,
+        "intensity": 0.123456,
+        "lesion": 1,
+        "attribution": 0.2,
+    }
+    rows = [voxels | {"y": y, "x": x} for y in range(2) for x in range(2)]
+    for part in ("tables", "figures"):
+        pd.DataFrame(rows).to_csv(run / "evaluation" / part / "attribution.csv", index=False)
+
+    send_evaluation(run, run / "evaluation")
+
+    page = (run / "wandb" / "sent" / "report" / "report.html").read_text("utf-8")
+    assert 'id="attribution"' not in page
+    assert "0.123456" not in page
+    assert not list((run / "wandb" / "sent").rglob("attribution.*"))
+
+
+def test_a_file_of_pretrained_weights_is_sent_by_its_name_alone_however_deep_it_stands():
+    weights = {"file": "/data/of somebody/resnet.pt", "freeze": "none"}
+    member = {"pretrained": weights}
+    model = {"pretrained": weights, "member": member, "members": {"image": member}, "make": {"model": member}}
+    config = OmegaConf.create({"model": model, "data": {}, "split": {"held_out": {}}})
+
+    shown = shown_config(config, Names((), (), ()))["model"]
+
+    found = [shown, shown["member"], shown["members"]["image"], shown["make"]["model"]]
+    assert [one["pretrained"] for one in found] == [{"file": "resnet.pt", "freeze": "none"}] * 4
 
 
 def test_a_trial_sends_its_number_under_the_name_a_sweep_asks_for(cohort_folder, tmp_path, monkeypatch, capsys):

@@ -8,9 +8,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from radnet.cohort import Cohort
-from radnet.falsification.judging import ControlScores, kept_under
+from radnet.falsification.judging import ControlScores, folds_of_all, kept_under
 from radnet.files import config_folder
 from radnet.predictors.base import History, Prediction, Predictor
+from radnet.predictors.frozen_stack import unread_patients
 from radnet.predictors.nested import MakeFolds, NestedPredictor, Once, Place, fit_name, own_endpoints
 from radnet.predictors.reading import Reading
 
@@ -71,8 +72,9 @@ def run_ablations(
     """Yield the predictions of each model out of fold and, where patients are held out, of these.
 
     Cut-offs and probabilities are learned on the out-of-fold scores, for the patients held out; a fold's scores have
-    none, since there are no folds within it. A further endpoint that is read by a model's own score is left out of a
-    model that has none. A model that cannot be run is told of and stops nothing.
+    none, since there are no folds within it. What reads lesions is judged on the patients who have one that it can
+    read, in the folds of all, and ``say`` is told how many are left out. A further endpoint that is read by a model's
+    own score is left out of a model that has none. A model that cannot be run is told of and stops nothing.
 
     Args:
         nodes: Model nodes by name (``ablations``).
@@ -82,16 +84,22 @@ def run_ablations(
         development: Patients learned from.
         judged: Patients held out; may be empty.
         once: Keeps what a fit gave, here under the model's name.
-        say: Is told of each model that could not be run, and why.
+        say: Is told of each model that could not be run, and why, and of patients left out.
         progress: Called with models done, models in all and the next one's name.
     """
     for done, (name, node) in enumerate(nodes.items()):
         progress(done, len(nodes), name)
         try:
-            found = list(_scores(partial(make, node), folds, readings, development, judged, kept_under(once, name)))
+            part, judged_here = (_read_by(make(node, (), None), one) for one in (development, judged))
+            of_all = folds if len(part) == len(development) else folds_of_all(folds, development)
+            kept = kept_under(once, name)
+            found = list(_scores(partial(make, node), of_all, readings, part, judged_here, kept))
         except ValueError as fault:
             say(f"{name}: not run: {fault}")
             continue
+        everybody = len(development) + len(judged)
+        if absent := everybody - len(part) - len(judged_here):
+            say(f"{name}: {absent} of {everybody} patients have no lesion that it can read, and are left out")
         for one in found:
             yield name, one
     progress(len(nodes), len(nodes), "")
@@ -119,6 +127,11 @@ def _scores(
     if len(judged):
         prediction, _ = once(fit_name(()), fit_and_predict)
         yield ControlScores(judged, prediction, "held_out")
+
+
+def _read_by(model: Predictor, cohort: Cohort) -> Cohort:
+    unread = unread_patients(model, cohort)
+    return cohort.where(lambda patient: patient.id not in unread)
 
 
 def _branches(node: Mapping[str, Any]) -> list[str]:

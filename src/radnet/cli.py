@@ -293,13 +293,13 @@ def _evaluate(overrides: Sequence[str]) -> int:
 
 def _tell(messages: Sequence[Mapping[str, str]]) -> int:
     """Print the messages of an assessment on stderr, all warnings, and last all failures; return the exit code."""
-    from radnet.tables import is_control, printable
+    from radnet.tables import printable, standing
 
     def told(one: Mapping[str, str]) -> str:
         where = " · ".join(one[key] for key in ("endpoint", "model", "partition") if one[key])
         return printable(f"{where}: {one['message']}")
 
-    messages = sorted(messages, key=lambda one: is_control(one["model"]))  # stable: of controls last
+    messages = sorted(messages, key=lambda one: standing(one["model"]))  # stable: of controls last
     failed = [told(one) for one in messages if one["severity"] == "failed"]
     warnings = [told(one) for one in messages if one["severity"] == "warning"]
     notes = [told(one) for one in messages if one["severity"] not in ("failed", "warning")]
@@ -347,9 +347,12 @@ def _predict(options: argparse.Namespace) -> int:
     one_each = scored.predictions.drop_duplicates("patient_id")  # a score is read on several endpoints
     far = one_each[one_each["far_from_training"] == 1]
     for row in far.itertuples():
-        told = f"distance {row.distance:.2f}" + (f", outside in {row.outside_training}" if row.outside_training else "")
+        parts = [f"distance {row.distance:.2f}"] if row.distance == row.distance else []
+        told = ", ".join([*parts, *([f"outside in {row.outside_training}"] if row.outside_training else [])])
         print(f"far from the training patients: patient {row.patient_id}: {told}", file=sys.stderr)
-    print(f"{len(one_each)} patients scored, {len(scored.unscored)} not, {len(far)} far: {options.out}")
+    known = one_each["far_from_training"].notna()
+    how_far = f"{len(far)} far" if known.all() else f"{len(far)} far of {int(known.sum())} whose distance is measured"
+    print(f"{len(one_each)} patients scored, {len(scored.unscored)} not, {how_far}: {options.out}")
     return 0
 
 

@@ -33,7 +33,7 @@ from radnet.prediction import score_drift
 from radnet.predictors.base import History, Prediction, Predictor
 from radnet.predictors.folder import save_model
 from radnet.predictors.lesion_rows import site_columns
-from radnet.predictors.nested import NestedPredictor, Place, fit_name
+from radnet.predictors.nested import NestedPredictor, Place, fit_name, own_endpoints
 from radnet.predictors.reading import Reading
 from radnet.predictors.rows import prediction_rows
 from radnet.predictors.selection import step_notes
@@ -81,7 +81,7 @@ def run_experiment(config: DictConfig) -> Path:
         ablated = ablations(_plain(config.model), endpoint.time is not None) if config.ablation else {}
         groups = _groups(cohort, config, record)
         if config.shuffle_labels:
-            cohort = shuffle_outcomes(cohort, endpoint.name, config.seed)
+            cohort = shuffle_outcomes(cohort, endpoint.name, config.seed, own_endpoints(untrained))
     with record.stage("features"):
         cohort, before = with_features(cohort, untrained, config, record, folder)
         chosen = selected_by_everybody(cohort, untrained, config, record) if config.before_split else None
@@ -142,15 +142,19 @@ def run_experiment(config: DictConfig) -> Path:
     return folder
 
 
-def shuffle_outcomes(cohort: Cohort, endpoint: str, seed: int) -> Cohort:
-    """Return the cohort with the known outcomes of an endpoint permuted: nothing is left to be learned."""
+def shuffle_outcomes(cohort: Cohort, endpoint: str, seed: int, further: Sequence[str] = ()) -> Cohort:
+    """Return the cohort with the known outcomes of an endpoint permuted: nothing is left to be learned.
+
+    Further endpoints that are learned at once go with it from patient to patient.
+    """
     known = cohort.evaluable(endpoint)
     order = np.random.default_rng([seed, 0]).permutation(len(known))
-    drawn = {one: known.patients[place].outcomes[endpoint] for one, place in zip(known.ids, order, strict=True)}
-    patients = tuple(
-        replace(one, outcomes={**one.outcomes, endpoint: drawn[one.id]}) if one.id in drawn else one
-        for one in cohort.patients
-    )
+    learned = (endpoint, *further)
+    drawn = {
+        one: {name: known.patients[place].outcomes.get(name) for name in learned}
+        for one, place in zip(known.ids, order, strict=True)
+    }
+    patients = tuple(replace(one, outcomes={**one.outcomes, **drawn.get(one.id, {})}) for one in cohort.patients)
     return replace(cohort, patients=patients)
 
 

@@ -31,11 +31,12 @@ from radnet.tables import (
     METRIC_COLUMNS,
     Contradiction,
     contradictions,
-    is_control,
     printable,
     read_lesion_predictions,
     read_predictions,
     read_table,
+    standing,
+    stands_aside,
     told_apart,
     without,
     write_table,
@@ -145,21 +146,23 @@ def _failure(one: Contradiction, level: str = "") -> dict[str, str]:
 
 def _renamed(model: str) -> dict[str, str]:
     why = "several files have a model of this name, and their rows differ: each is judged under the name of its file"
-    severity = "info" if is_control(model) else "warning"
+    severity = "info" if stands_aside(model) else "warning"
     return {"endpoint": "", "model": model, "partition": "", "severity": severity, "message": why}
 
 
 def headline(output: Path, assessment: Assessment) -> list[str]:
     """Return one line per model and partition: discrimination with its interval, held-out first, then what was planted.
 
-    Controls have a line in the partition that counts most, and one that says by how much each model beats volume alone.
+    Ablations and controls have a line in the partition that counts most; where there are controls, one says by how
+    much each model beats volume alone.
     Cut-offs fitted anew on the patients they judge, as ``allow_refit_cutoff`` lets them be, are told of in a line.
     """
     order = {"held_out": 0, "out_of_fold": 1, "apparent": 2}
     table = discrimination(typed(assessment.metrics))
     counts_most = min(table["partition"], key=lambda partition: order.get(partition, 3), default="")
-    table = table[~table["model"].map(is_control).astype(bool) | (table["partition"] == counts_most)]
+    table = table[~table["model"].map(stands_aside).astype(bool) | (table["partition"] == counts_most)]
     lines = []
+    table = table.sort_values("model", key=lambda column: column.map(standing), kind="stable")
     for row in table.sort_values("partition", key=lambda column: column.map(order), kind="stable").itertuples():
         name = MEASURE_LABELS[row.metric]
         interval = "no interval" if np.isnan(row.lower) else f"{row.lower:.3f} to {row.upper:.3f}"
@@ -167,7 +170,7 @@ def headline(output: Path, assessment: Assessment) -> list[str]:
             f"{row.endpoint} · {row.model} · {row.partition}: {name} {row.estimate:.3f} ({interval}), "
             f"{row.n_event:.0f} of {row.n:.0f} with the event [{row.method}]"
         )
-    if table["model"].map(is_control).any():
+    if (table["model"].map(standing) == standing("control_")).any():
         evaluation = read_evaluation(output)
         told = [claim for endpoint in dict.fromkeys(table["endpoint"]) for claim in claims(evaluation, endpoint)]
         lines += [f"{claim.text}: {claim.detail}" for claim in told if claim.holds is not None]

@@ -10,13 +10,15 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from radnet.cohort import Cohort, Endpoint
-from radnet.console import progress
+from radnet.console import console, progress
 from radnet.data.groups import complete_cases
 from radnet.data.manifest import read_manifest
 from radnet.data.targets import TargetRule, select_targets
+from radnet.imaging.patch import PatchSettings
 from radnet.models.pipeline import level_name
 from radnet.predictors.base import lesions_seen, measured_lesions
 from radnet.predictors.folder import ModelFolder, image_hashes, lesion_distance, load_model, patient_hash
+from radnet.predictors.frozen_stack import unread_patients
 from radnet.predictors.lesion_rows import lesion_sites, strange_sites
 from radnet.predictors.nested import as_read
 from radnet.predictors.rows import prediction_rows
@@ -36,11 +38,13 @@ class Scored:
     Attributes:
         model: The model as it was saved.
         predictions: Rows of predictions.parquet, with ``distance`` (see ``lesion_distance``; the farthest lesion of a
-            patient), ``far_from_training`` (0 or 1) and ``outside_training`` (clinical columns with a value that
-            training did not have).
+            patient), ``far_from_training`` (0 or 1, empty where his lesions cannot be compared with training's, as
+            of a model of images alone) and ``outside_training`` (clinical columns with a value that training did not
+            have).
         lesions: Rows of lesion_predictions.parquet.
         unscored: patient_id, centre, reason.
         unmeasured: patient_id, lesion_id, reason of each lesion that has no part in its patient's score.
+        remarks: patient_id, lesion_id, remark of each patch that is not all it could be.
         drift: Per centre and feature the mean and SD in training and here, and their standardised difference.
         prevalence: Per centre the share with the event and its Clopper-Pearson interval, beside training's.
     """
@@ -50,6 +54,7 @@ class Scored:
     lesions: pd.DataFrame
     unscored: pd.DataFrame
     unmeasured: pd.DataFrame
+    remarks: pd.DataFrame
     drift: pd.DataFrame
     prevalence: pd.DataFrame
 
@@ -75,23 +80,27 @@ def score(
 
     Raises:
         ValueError: If the model cannot be loaded, its extraction settings are not those the features were measured
-            with, a centre is unknown, nobody can be scored, or the model learned from somebody here.
+            with, its patches are of another format or of a channel that is not here, a centre is unknown, nobody can be
+            scored, or the model learned from somebody here.
     """
     model = load_model(model_folder)
     cohort = _of_centres(read_manifest(root, _endpoints(root, model)), centres, root)
     if refuse_learned:
         _refuse_learned(cohort, model)
+    _refuse_other_patches(cohort, model)
     everybody = cohort
     cohort = _prepared(_measured(cohort, model, cache, workers), model)
     cohort = _with_patches(cohort, model, cache.with_name("patches"), workers)
+    remarks = _remarks(cohort)
     cohort, unscored = _scorable(cohort, everybody, model)
     patients, lesions = _rows(cohort, model)
     return Scored(
         model=model,
-        predictions=patients.join(pd.DataFrame(_far(cohort, model), index=cohort.ids), on="patient_id"),
+        predictions=patients.join(_far(cohort, model), on="patient_id"),
         lesions=lesions,
         unscored=unscored,
         unmeasured=_unmeasured(cohort, model),
+        remarks=remarks,
         drift=_drift(cohort, model),
         prevalence=_prevalence(cohort, model),
     )
@@ -183,20 +192,53 @@ def _measured(cohort: Cohort, model: ModelFolder, cache: Path, workers: int) -> 
     return cohort.with_features(features)
 
 
-def _with_patches(cohort: Cohort, model: ModelFolder, cache: Path, workers: int) -> Cohort:
-    """Return the cohort with patches cut exactly as the model's were, if it reads any.
+def _patch_settings(cohort: Cohort, model: ModelFolder) -> PatchSettings | None:
+    """Return what patches are, None where none are cut.
 
     A model that reads features too scores patients without images by these.
     """
-    settings = getattr(model.model, "imaging", None)
+    settings: PatchSettings | None = getattr(model.model, "imaging", None)
     every = (one for patient in cohort.patients for lesion in patient.lesions for one in lesion.delineations)
     with_image = any(one.image is not None for one in every)
-    if settings is None or (model.model.regions and not with_image):
-        return cohort
-    from radnet.learning.patches import cohort_patches  # MONAI, which a model of features does without
+    return None if model.model.regions and not with_image else settings
 
+
+def _refuse_other_patches(cohort: Cohort, model: ModelFolder) -> None:
+    """Raise a ValueError if no patches can be cut as the model's were, before lesions are measured."""
+    if (settings := _patch_settings(cohort, model)) is None:
+        return
+    from radnet.learning.patches import PATCH_FORMAT, first_channel  # MONAI, which a model of features does without
+
+    known = model.model.patches  # type: ignore[attr-defined]
+    if known.get("format") != PATCH_FORMAT:
+        raise ValueError(
+            f"the model learned from patches of format {known.get('format', 'unknown')}, and this radnet cuts patches "
+            f"of format {PATCH_FORMAT}, in which the same image looks otherwise: train the model anew"
+        )
+    first_channel(cohort, settings, known["first_channel"])
+
+
+def _with_patches(cohort: Cohort, model: ModelFolder, cache: Path, workers: int) -> Cohort:
+    """Return the cohort with patches cut exactly as the model's were, on the same channel, if it reads any."""
+    if (settings := _patch_settings(cohort, model)) is None:
+        return cohort
+    from radnet.learning.patches import cohort_patches, remark_counts  # MONAI, which a model of features does without
+
+    first = model.model.patches["first_channel"]  # type: ignore[attr-defined]
     with progress("Cutting patches") as show:
-        return cohort.with_patches(cohort_patches(cohort, settings, cache=cache, workers=workers, progress=show))
+        patches = cohort_patches(cohort, settings, cache=cache, workers=workers, progress=show, first=first)
+    for told in remark_counts(patches):
+        console.print(told, markup=False)
+    return cohort.with_patches(patches)
+
+
+def _remarks(cohort: Cohort) -> pd.DataFrame:
+    """Return the patches with a remark, such as a further image that is not there, or a lesion cut off."""
+    columns = ["patient_id", "lesion_id", "remark"]
+    if cohort.patches is None:
+        return pd.DataFrame(columns=columns)
+    rows = cohort.patches.rows
+    return rows.loc[rows["remark"] != "", columns].reset_index(drop=True)
 
 
 def _prepared(cohort: Cohort, model: ModelFolder) -> Cohort:
@@ -210,10 +252,8 @@ def _prepared(cohort: Cohort, model: ModelFolder) -> Cohort:
 def _scorable(cohort: Cohort, everybody: Cohort, model: ModelFolder) -> tuple[Cohort, pd.DataFrame]:
     reasons: dict[str, str] = {}
     if tables := _tables_read(cohort, model):
-        seen = lesions_seen(cohort, model.model.regions, cohort.patches is not None).get_level_values("patient_id")
-        rows = pd.concat([table[["patient_id", "status"]] for table in tables])
-        status = rows[rows["status"] != "ok"].groupby("patient_id")["status"].first()
-        reasons = {one: str(status.get(one, "no lesion")) for one in cohort.ids if one not in set(seen)}
+        status = _first_faults(tables)
+        reasons = {one: str(status.get(one, why)) for one, why in unread_patients(model.model, cohort).items()}
     for (patient, lesion), site in strange_sites(lesion_sites(cohort), _sites(model)).items():
         reasons.setdefault(patient, f"site of lesion {lesion} is {site}: the model reads {', '.join(_sites(model))}")
     if needed := model.card["before"].get("complete_cases"):
@@ -233,6 +273,20 @@ def _scorable(cohort: Cohort, everybody: Cohort, model: ModelFolder) -> tuple[Co
         told = "; ".join(f"{row.patient_id}: {row.reason}" for row in unscored.head(5).itertuples())
         raise ValueError(f"no patient can be scored ({told})")
     return left, unscored
+
+
+def _first_faults(tables: list[pd.DataFrame]) -> pd.Series:
+    """Return the first fault told of each patient, of a table in which nothing of his is ``ok`` before any other."""
+    rows = pd.concat(
+        [
+            table[["patient_id", "status"]].assign(
+                some_ok=(table["status"] == "ok").groupby(table["patient_id"]).transform("any")
+            )
+            for table in tables
+        ]
+    )
+    faults = rows[rows["status"] != "ok"].sort_values("some_ok", kind="stable")
+    return faults.groupby("patient_id")["status"].first()
 
 
 def _sites(model: ModelFolder) -> tuple[str, ...]:
@@ -260,20 +314,21 @@ def _tables_read(cohort: Cohort, model: ModelFolder) -> list[pd.DataFrame]:
     return features + ([] if cohort.patches is None else [cohort.patches.rows])
 
 
-def _far(cohort: Cohort, model: ModelFolder) -> Mapping[str, list[object]]:
+def _far(cohort: Cohort, model: ModelFolder) -> pd.DataFrame:
+    """Return ``distance``, ``far_from_training`` and ``outside_training``, indexed by patient_id."""
     distance = pd.Series(np.nan, index=cohort.ids)
-    far = pd.Series(0, index=cohort.ids)
     distribution = model.card["training_distribution"]
     if distribution:
         lesions = measured_lesions(cohort, model.model.regions)
-        distance = lesion_distance(lesions, distribution).groupby(level="patient_id").max().loc[cohort.ids]
-        far = (distance > distribution["far_beyond"]).astype(int)
+        distance = lesion_distance(lesions, distribution).groupby(level="patient_id").max().reindex(cohort.ids)
+    far = pd.array(distance > distribution.get("far_beyond", np.inf), dtype="Int64")
+    if distribution or getattr(model.model, "imaging", None) is not None:
+        far[distance.isna().to_numpy()] = pd.NA
     outside = _outside(cohort, model.card["clinical_schema"])
-    return {
-        "distance": distance.tolist(),
-        "far_from_training": [int(one or bool(names)) for one, names in zip(far, outside, strict=True)],
-        "outside_training": list(outside),
-    }
+    far[np.array(outside, dtype=object) != ""] = 1
+    return pd.DataFrame(
+        {"distance": distance, "far_from_training": far, "outside_training": outside}, index=distance.index
+    )
 
 
 def _outside(cohort: Cohort, schema: Mapping[str, Mapping[str, object]]) -> list[str]:
@@ -348,21 +403,28 @@ def _prevalence(cohort: Cohort, model: ModelFolder) -> pd.DataFrame:
 
 
 def write_scored(scored: Scored, folder: Path) -> Path:
-    """Write predictions, lesion predictions, patients and lesions left out, and drift; return the predictions' path."""
+    """Write predictions, who and what is left out or remarked on, and drift; return the predictions' path."""
     write_table(scored.predictions, folder / "predictions.parquet")
     write_table(scored.lesions, folder / "lesion_predictions.parquet")
     write_table(scored.unscored, folder / "tables" / "unscored.csv")
     write_table(scored.unmeasured, folder / "tables" / "unmeasured_lesions.csv")
+    write_table(scored.remarks, folder / "tables" / "patch_remarks.csv")
     write_table(scored.drift, folder / "tables" / "drift.csv")
     write_table(scored.prevalence, folder / "tables" / "prevalence.csv")
     return folder / "predictions.parquet"
 
 
 def drift_summary(scored: Scored) -> dict[str, Any]:
-    """Return what a report tells of drift: prevalence, features beyond half a standard deviation, patients far away."""
+    """Return what a report tells of drift: prevalence, features beyond half a standard deviation, patients far away.
+
+    Of a centre of which no lesion was measured nothing is told of features. How many patients are far is ``not
+    measured`` where that is known of nobody.
+    """
     features = []
     for centre, table in scored.drift.groupby("centre", sort=False):
         size = table["standardised_difference"].abs()
+        if size.isna().all():
+            continue
         features.append(
             {
                 "centre": centre,
@@ -373,8 +435,9 @@ def drift_summary(scored: Scored) -> dict[str, Any]:
             }
         )
     one_each = scored.predictions.drop_duplicates("patient_id")
-    far = int(one_each["far_from_training"].sum())
-    counts = {"scored": len(one_each), "far": far, "unscored": len(scored.unscored)}
+    unknown = int(one_each["far_from_training"].isna().sum())
+    far = "not measured" if unknown == len(one_each) else int(one_each["far_from_training"].sum())
+    counts = {"scored": len(one_each), "far": far, "unknown": unknown, "unscored": len(scored.unscored)}
     of_endpoint = scored.predictions[scored.predictions["endpoint"] == scored.model.endpoint.name]
     return {
         "prevalence": scored.prevalence.to_dict("records"),
@@ -413,4 +476,7 @@ def drift_lines(summary: Mapping[str, Any]) -> list[str]:
     far = summary["far"]
     if summary["score"]:
         lines.append(summary["score"])
-    return [*lines, f"far from training: {far['far']} of {far['scored']} patients; not scored: {far['unscored']}"]
+    told = str(far["far"])
+    if far["unknown"] < far["scored"]:
+        told += f" of {far['scored']} patients" + (f", {far['unknown']} not measured" if far["unknown"] else "")
+    return [*lines, f"far from training: {told}; not scored: {far['unscored']}"]

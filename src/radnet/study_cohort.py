@@ -19,11 +19,11 @@ from radnet.imaging.patch import PatchSettings
 from radnet.predictors.base import (
     Predictor,
     lesion_features,
-    lesions_seen,
     measured_lesions,
     outcome_array,
     repeated_delineations,
 )
+from radnet.predictors.frozen_stack import unread_patients
 from radnet.radiomics.extract import extract_cohort
 from radnet.radiomics.robustness import perturbed_features, with_perturbed
 from radnet.run_record import RunRecord
@@ -106,16 +106,31 @@ def with_features(
 
     Returns:
         The cohort, and what a new cohort must go through before the model sees it.
+
+    Raises:
+        ValueError: If ``before_split`` is to select features for a model that reads none, lesions.csv lacks a channel
+            that the patches name, or nobody is left.
     """
     regions, imaging = untrained.regions, getattr(untrained, "imaging", None)
+    if config.before_split and not regions:
+        raise ValueError("before_split selects features, and this model reads none: leave it out (before_split=null)")
     if not regions and imaging is None:
         return cohort, {}
+    if imaging is not None:
+        _refuse_channels(cohort, imaging)
     before: dict[str, Any] = {}
     if regions or config.targets or config.falsification:
         cohort, before = _with_measured(cohort, untrained, config, record, folder)
     if imaging is not None:
         cohort = _with_patches(cohort, imaging, config, record)
-    return _with_a_lesion(cohort, regions, imaging is not None, record), before
+    return _with_a_lesion(cohort, untrained, record), before
+
+
+def _refuse_channels(cohort: Cohort, settings: PatchSettings) -> None:
+    """Raise a ValueError if no patches can be cut of the cohort's channels, before its lesions are measured."""
+    from radnet.learning.patches import first_channel  # MONAI, which a model of features does without
+
+    first_channel(cohort, settings)
 
 
 def _with_measured(
@@ -148,7 +163,7 @@ def _with_measured(
 
 
 def _with_patches(cohort: Cohort, settings: PatchSettings, config: DictConfig, record: RunRecord) -> Cohort:
-    from radnet.learning.patches import cohort_patches  # MONAI, which a model of features does without
+    from radnet.learning.patches import cohort_patches, remark_counts  # MONAI, which a model of features does without
 
     with progress("Cutting patches") as show:
         patches = cohort_patches(
@@ -163,9 +178,8 @@ def _with_patches(cohort: Cohort, settings: PatchSettings, config: DictConfig, r
     record.counts["patches_failed"] = len(failed)
     for row in failed.itertuples():
         console.print(f"patient {row.patient_id}, lesion {row.lesion_id}: no patch: {row.status}", markup=False)
-    remarked = patches.rows.loc[patches.rows["remark"] != "", "remark"]
-    for remark, count in remarked.str.replace(r"[0-9.]+", "…", regex=True).value_counts().items():
-        record.say(f"{count} of {len(patches.rows)} patches: {remark}")
+    for told in remark_counts(patches):
+        record.say(told)
     return cohort.with_patches(patches)
 
 
@@ -222,13 +236,13 @@ def selected_by_everybody(cohort: Cohort, untrained: Predictor, config: DictConf
     return kept
 
 
-def _with_a_lesion(cohort: Cohort, regions: Sequence[str], reads_patches: bool, record: RunRecord) -> Cohort:
-    measured = set(lesions_seen(cohort, regions, reads_patches).get_level_values("patient_id"))
-    without = [patient for patient in cohort.ids if patient not in measured]
-    record.excluded |= dict.fromkeys(without, "no measured lesion")
-    record.counts["patients_measured"] = len(measured)
-    if without:
-        console.print(f"{len(without)} patients have no measured lesion and are left out: {', '.join(without[:5])}")
-    if not measured:
+def _with_a_lesion(cohort: Cohort, untrained: Predictor, record: RunRecord) -> Cohort:
+    unread = unread_patients(untrained, cohort)
+    record.excluded |= unread
+    record.counts["patients_measured"] = len(cohort) - len(unread)
+    for reason in dict.fromkeys(unread.values()):
+        without = [patient for patient in unread if unread[patient] == reason]
+        console.print(f"{len(without)} patients have {reason} and are left out: {', '.join(without[:5])}")
+    if len(unread) == len(cohort):
         raise ValueError("no lesion of the cohort could be measured; the reasons stand above")
-    return cohort.select(measured)
+    return cohort.where(lambda patient: patient.id not in unread)

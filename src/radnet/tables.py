@@ -218,6 +218,26 @@ def is_control(model: str) -> bool:
     return model.startswith("control_")
 
 
+def is_ablation(model: str) -> bool:
+    """Whether a model is another one without some of its branches, made by ``ablation=true``."""
+    return model.startswith("ablation_")
+
+
+def stands_aside(model: str) -> bool:
+    """Whether a model is there for another's sake, a control or an ablation: it is no rival and heads no report."""
+    return is_control(model) or is_ablation(model)
+
+
+def standing(model: str) -> int:
+    """Return the place of a model's kind in a list: models, then their ablations, then controls.
+
+    Example:
+        >>> sorted(["control_volume", "ablation_image_alone", "hybrid"], key=standing)
+        ['hybrid', 'ablation_image_alone', 'control_volume']
+    """
+    return 2 if is_control(model) else int(is_ablation(model))
+
+
 def horizon_of(column: str) -> float:
     """Return the time t of a column ``probability_<t>``; NaN for any other.
 

@@ -1,7 +1,8 @@
 """What Weights & Biases is sent of a run beside its epochs: curves, model, metrics and report, and nobody's name.
 
 Patients are numbered, centres too; hashes of patients and images stay here, since an id that can be guessed can be
-found from its hash. Prediction tables are not sent. A file in which a name or a folder is found after all is refused.
+found from its hash. Prediction tables and voxels are not sent. A file in which a name or a folder is found after all is
+refused.
 """
 
 import json
@@ -28,6 +29,7 @@ from radnet.wandb_run import end_run, open_run
 
 _OF_THE_MACHINE = ("output", "overwrite", "workers", "cache", "logger")
 _NAMES_CENTRES = ("centres", "train", "held_out")
+_OF_VOXELS = "attribution.csv"  # slices of patients' images
 _WITHHELD = ("patients_sha256", "images_sha256", "centres", "card_sha256")
 
 
@@ -56,13 +58,16 @@ def send_run(folder: Path) -> None:
 def send_evaluation(folder: Path, evaluation: Path) -> None:
     """Send the metrics of a run's evaluation, and a report made anew from its tables with patients numbered.
 
+    Attribution, which shows slices of patients' images, is left out.
+
     Raises:
         ValueError: If a file names a patient or a folder of this machine; nothing of it is sent.
     """
     config = _config(folder)
     names = names_in(folder)
     made = _emptied(folder, "evaluation")
-    for file in [*evaluation.glob("*.csv"), *evaluation.glob("figures/*.csv"), *evaluation.glob("tables/*.csv")]:
+    tables = [*evaluation.glob("*.csv"), *evaluation.glob("figures/*.csv"), *evaluation.glob("tables/*.csv")]
+    for file in (one for one in tables if one.name != _OF_VOXELS):
         write_table(names.hidden_table(read_table(file)), made / file.relative_to(evaluation))
     about = json.loads((evaluation / "evaluation.json").read_text(encoding="utf-8"))
     write_json(names.hidden(_without_places(about)), made / "evaluation.json")
@@ -85,13 +90,26 @@ def send_trial(config: DictConfig, metric: str, estimate: float) -> None:
 
 
 def shown_config(config: DictConfig, names: Names) -> dict[str, Any]:
-    """Return a configuration without places on this machine and without names of centres."""
-    plain: Any = OmegaConf.to_container(config, resolve=True)
+    """Return a configuration without places on this machine and without names of centres; files by their name alone."""
+    plain: Any = _without_folders(OmegaConf.to_container(config, resolve=True))
     kept = {key: value for key, value in plain.items() if key not in _OF_THE_MACHINE}
     data = {key: value for key, value in kept["data"].items() if key not in ("root", "cache", "workers")}
     split = kept["split"]
     apart = {key: value for key, value in split["held_out"].items() if key not in _NAMES_CENTRES}
     shown: dict[str, Any] = names.hidden({**kept, "data": data, "split": {**split, "held_out": apart}})
+    return shown
+
+
+def _without_folders(value: Any) -> Any:
+    """Return plain data in which the ``file`` of each ``pretrained``, however deep, lacks its folder."""
+    if isinstance(value, list):
+        return [_without_folders(one) for one in value]
+    if not isinstance(value, Mapping):
+        return value
+    shown = {key: _without_folders(one) for key, one in value.items()}
+    weights = shown.get("pretrained")
+    if isinstance(weights, dict) and weights.get("file"):
+        shown["pretrained"] = {**weights, "file": Path(weights["file"]).name}
     return shown
 
 
@@ -102,7 +120,7 @@ def _without_places(about: Mapping[str, Any]) -> dict[str, Any]:
     run["excluded"] = {str(number): why for number, why in enumerate(run.get("excluded", {}).values(), start=1)}
     inputs = [{**one, "path": Path(one["path"]).name} for one in about["inputs"]]
     truth = about["truth"] and {**about["truth"], "file": Path(about["truth"]["file"]).name}
-    config = dict(about["config"])
+    config = _without_folders(about["config"])
     if "split" in config:
         apart = {key: one for key, one in config["split"]["held_out"].items() if key not in _NAMES_CENTRES}
         config["split"] = {**config["split"], "held_out": apart}

@@ -74,3 +74,11 @@ def test_shares_are_nested_and_keep_the_share_of_events():
     assert [len(part) for part in shares.values()] == [15, 30, 60]
     assert [int(part.events("response").sum()) for part in shares.values()] == [5, 10, 20]
     assert set(shares[0.25].ids) < set(shares[0.5].ids) < set(shares[1.0].ids)
+
+
+def test_a_stack_whose_folds_would_part_the_copies_of_a_patient_is_refused():
+    class Stack:
+        folds = None
+
+    with pytest.raises(ValueError, match="optimism=none for a stack or a tuned model"):
+        fit_to_sample(Stack(), make_cohort(4, seed=0), [2, 1, 0, 1])

@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -11,6 +12,8 @@ from radnet.evaluation.cutoff import youden
 from radnet.evaluation.cutoff_rules import by_median
 from radnet.falsification.baselines import clinical_control, image_control, volume_control
 from radnet.falsification.judging import Design, judge_control, mean_discrimination
+from radnet.falsification.refute import Inputs, refute
+from radnet.falsification.settings import FalsificationSettings
 from radnet.predictors.nested import NestedPredictor, always
 from radnet.predictors.reading import Reading
 
@@ -107,3 +110,35 @@ def test_a_sample_in_which_the_order_of_nobody_is_known_is_told():
         ValueError, match="leave no fold that has a pair of patients whose order is known to learn from"
     ):
         list(judge_control(control, plan))
+
+
+def test_a_patient_without_a_measured_lesion_costs_the_trial_nothing_but_that_patient(cohort):
+    lacking = {cohort.ids[5], cohort.ids[70]}
+    rows = cohort.features.rows.copy()
+    rows.loc[rows["patient_id"].isin(lacking), cohort.features.names] = np.nan
+    some = cohort.with_features(type(cohort.features)(rows))
+    settings = FalsificationSettings(3, "logistic", 2, 4, None, None)
+    inputs = Inputs(some, ("lesion",), "mean", ("age",))
+
+    found = refute(settings, design(some), inputs, lambda *_: 0.5, 1, lambda _: nullcontext(lambda *_: None))
+
+    patients = {one["model"]: one["patients"] for one in found.record["controls"]}
+    assert patients == {"control_volume": 78, "control_clinical": 80, "control_random_features": 78}
+    ends = {one["model"]: one["what"].endswith("; 2 of 80 patients have no measured lesion and are left out")
+            for one in found.record["controls"]}  # fmt: skip
+    assert ends == {"control_volume": True, "control_clinical": False, "control_random_features": True}
+    assert (found.record["unmeasured"], found.record["not_run"]) == (2, [])
+    assert len(found.record["permutation"]["null"]) == 3
+    of_all = {fold.name: set(fold.test) for fold in FOLDS(Cohort(some.patients[:60]), "response")}
+    judged = {one.fold: set(one.cohort.ids) for name, one in found.scores if name == "control_volume" and one.fold}
+    assert judged == {name: test - lacking for name, test in of_all.items()}
+
+
+def test_a_model_of_patches_alone_is_told_why_its_outcomes_were_not_permuted(cohort):
+    settings = FalsificationSettings(3, "logistic", 2, 4, None, None)
+    inputs = Inputs(Cohort(cohort.patients), (), "mean", ())
+
+    found = refute(settings, design(cohort), inputs, lambda *_: 0.5, 1, lambda _: nullcontext(lambda *_: None))
+
+    why = {one["model"]: one["why"] for one in found.record["not_run"]}
+    assert why["permutation"].endswith("this model has neither: falsification.permute=model")

@@ -181,3 +181,23 @@ def test_folds_in_which_the_order_of_nobody_is_known_are_told():
 
     with pytest.raises(ValueError, match="no fold has a pair of patients whose order is known on both sides"):
         ridge_discrimination(None, ("age",), cohort, "dfs", alone)
+
+
+def test_a_model_without_features_and_columns_is_told_to_permute_itself():
+    cohort = make_cohort(20, seed=1)
+    half = [Fold("1", "", tuple(cohort.ids[:10]), tuple(cohort.ids[10:]))]
+
+    with pytest.raises(ValueError, match=r"reads features or clinical columns, and this model has neither: falsif"):
+        ridge_discrimination(None, (), cohort, "response", half)
+
+
+def test_patients_without_features_neither_teach_nor_are_judged():
+    cohort = make_cohort(60, seed=2)
+    inputs = cohort.features.lesion_matrix().groupby(level="patient_id").mean()
+    lacking = {cohort.ids[4], cohort.ids[40]}
+    whole = Fold("1", "", tuple(cohort.ids[:30]), tuple(cohort.ids[30:]))
+    fewer = Fold("1", "", *(tuple(one for one in side if one not in lacking) for side in (whole.train, whole.test)))
+
+    found = ridge_discrimination(inputs.drop(index=list(lacking)), (), cohort, "response", [whole])
+
+    assert found == ridge_discrimination(inputs, (), cohort, "response", [fewer])

@@ -10,6 +10,7 @@ from lifelines import CoxPHFitter, KaplanMeierFitter
 
 torch = pytest.importorskip("torch", reason="training needs the extra train")
 
+from radnet.learning.cohort_risk import CohortRisk  # noqa: E402
 from radnet.learning.losses import (  # noqa: E402
     MultiTaskLoss,
     Task,
@@ -318,3 +319,15 @@ def test_a_task_that_cannot_be_is_refused(weight, outputs):
 def test_a_loss_of_no_task_is_refused():
     with pytest.raises(ValueError, match="needs one at least"):
         MultiTaskLoss({})
+
+
+def test_in_evaluation_a_task_by_cox_of_which_nobody_had_the_event_adds_nothing():
+    outcomes = torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 0.0]])
+    times = torch.tensor([[math.nan, 2.0], [math.nan, 3.0], [math.nan, 4.0]])
+    output = torch.tensor([[0.5, 0.1], [-0.2, 0.3], [1.0, -0.4]])
+    risk = CohortRisk([1.0, 0.0, 1.0], [1.0, 2.0, 3.0])
+    both = MultiTaskLoss({"response": Task(response_loss, 1.0), "pfs": Task(risk, 0.5)}).eval()
+
+    alone = response_loss(output[:, 0], {"event": outcomes[:, 0], "time": times[:, 0]})
+
+    assert both(output, {"event": outcomes, "time": times}).item() == pytest.approx(alone.item(), rel=1e-6)

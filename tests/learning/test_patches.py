@@ -15,7 +15,7 @@ pytest.importorskip("monai", reason='patches need the extra "train"')
 
 from radnet.cohort import Cohort, Delineation, Lesion, Patient
 from radnet.imaging.patch import LesionChannel, PatchSettings, WindowChannel
-from radnet.learning.patches import cohort_patches
+from radnet.learning.patches import PATCH_FORMAT, cohort_patches, remark_counts
 
 SIZE = (12, 10, 8)
 CHANNELS = {"soft": WindowChannel(-160, 240), "lesion": LesionChannel()}
@@ -304,6 +304,35 @@ def test_a_second_image_is_a_channel_and_a_lesion_without_one_is_told(tmp_path):
     np.testing.assert_allclose(array[rows["place"][0], 1], 0.7, atol=2.0**-12)
     assert not array[rows["place"][1], 1].any()
     assert table.provenance["first_channel"] == "CT"
+    assert table.provenance["format"] == PATCH_FORMAT
+
+
+def test_a_channel_that_is_wanted_as_the_first_is_it_in_whatever_order_the_cohort_names_them(tmp_path):
+    image, mask, *_ = scan(tmp_path, 0)
+    pet = write(tmp_path / "pet.nrrd", np.full((20, 20, 14), 7, np.float32))
+    on_ct, on_pet = Delineation("CT", image=image, mask=mask), Delineation("PET", image=pet, mask=mask)
+    orders = [cohort_of({"P0": {"L1": order}}) for order in ((on_ct, on_pet), (on_pet, on_ct))]
+    settings = replace(SETTINGS, channels={"window": WindowChannel(0, 10)})  # of the first channel
+
+    tables = [cohort_patches(one, settings, cache=tmp_path / "cache", first="PET", **HERE) for one in orders]
+
+    for table in tables:
+        assert table.provenance["first_channel"] == "PET"
+        np.testing.assert_allclose(table.array()[table.rows["place"][0], 0], 0.7, atol=2.0**-12)
+
+
+def test_a_first_channel_that_the_cohort_has_not_is_refused_with_those_it_has(study, tmp_path):
+    with pytest.raises(ValueError, match=r"lesions.csv has no channel MR, .*; it has image\. .* name it MR"):
+        cohort_patches(study[0], SETTINGS, cache=tmp_path / "cache", first="MR", **HERE)
+
+
+def test_remarks_that_differ_in_numbers_are_counted_together(study, tmp_path):
+    table = cohort_patches(study[0], SETTINGS, cache=tmp_path / "cache", **HERE)
+    remarks = ["", "larger: 40 % cut off", "larger: 2.5 % cut off", "no PET"]
+
+    told = remark_counts(replace(table, rows=table.rows.assign(remark=remarks)))
+
+    assert told == ["2 of 4 patches: larger: … % cut off", "1 of 4 patches: no PET"]
 
 
 def test_a_channel_that_no_lesion_has_is_named(study, tmp_path):

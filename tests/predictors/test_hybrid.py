@@ -227,3 +227,43 @@ def test_a_patch_too_small_for_the_network_is_told_before_anything_is_read():
 
     with pytest.raises(ConfigFault, match="network.cnn takes no patches of 4 × 4 × 4 voxels"):
         build(config.model)
+
+
+def test_a_fit_that_diverges_is_told_with_its_learning_rate():
+    model = untrained("trainer.learning_rate=1e12", experiment="cnn_patch")
+
+    with pytest.raises(ValueError, match="training diverged .* set trainer.learning_rate below 1e"):
+        model.fit(LEARNED)
+
+
+def test_several_tasks_are_refused_by_several_processes():
+    loss = "{_target_:radnet.learning.cohort_risk.CohortRisk,_partial_:true}"
+    tasks = f"model.tasks={{pfs:{{_target_:radnet.learning.losses.Task,weight:0.5,loss:{loss}}}}}"
+
+    with pytest.raises(ConfigFault, match="several tasks are learned by one process: set trainer.processes=1"):
+        untrained(tasks, "trainer.processes=2")
+
+
+def test_patches_that_the_cohort_has_not_are_told():
+    with pytest.raises(ValueError, match="learns from patches of images, and the cohort has none"):
+        untrained().fit(replace(LEARNED, patches=None))
+
+
+def with_pfs(cohort, event):
+    """Return the cohort with these events of progression, of patients in order."""
+    patients = tuple(
+        replace(one, outcomes={**one.outcomes, "pfs": replace(one.outcomes["pfs"], event=bool(happened))})
+        for one, happened in zip(cohort.patients, event, strict=True)
+    )
+    return replace(cohort, patients=patients)
+
+
+def test_survival_is_learned_where_nobody_is_censored_and_refused_where_hardly_anybody_had_the_event():
+    everybody, nobody = np.ones(len(LEARNED)), np.zeros(len(LEARNED))
+    nobody[:2] = 1
+
+    learn, check = untrained(experiment="hybrid_survival").set_aside(with_pfs(LEARNED, everybody))
+
+    assert len(learn) + len(check) == len(LEARNED)
+    with pytest.raises(ValueError, match="48 training patients, 2 with the event, are too few to set 20% aside"):
+        untrained(experiment="hybrid_survival").fit(with_pfs(LEARNED, nobody))

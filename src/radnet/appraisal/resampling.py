@@ -56,6 +56,11 @@ def fit_to_sample(predictor: Predictor, cohort: Cohort, times: Sequence[int]) ->
     A predictor that sets patients aside to know when to stop does so before the copies are made: else a patient would
     stand on both sides, and training would stop too late in every sample.
     """
+    if hasattr(predictor, "folds") and not hasattr(predictor, "set_aside"):
+        raise ValueError(
+            "a bootstrap sample holds copies of patients, which the model's own folds would put on both sides: "
+            "optimism=none for a stack or a tuned model"
+        )
     drawn = dict(zip(cohort.ids, times, strict=True))
     distinct = cohort.select(one for one, often in drawn.items() if often)
     learn, check = predictor.set_aside(distinct) if hasattr(predictor, "set_aside") else (distinct, None)

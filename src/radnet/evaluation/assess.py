@@ -18,7 +18,7 @@ from radnet.evaluation.assessment.sample import Sample
 from radnet.evaluation.assessment.settings import EvaluationSettings
 from radnet.evaluation.assessment.subgroups import judge_subgroups, with_levels
 from radnet.evaluation.assessment.survival import judge_survival, trace_survival
-from radnet.tables import METRIC_COLUMNS, PREDICTION_COLUMNS, did_you_mean, horizon_of, is_control
+from radnet.tables import METRIC_COLUMNS, PREDICTION_COLUMNS, did_you_mean, horizon_of, stands_aside
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Assessment:
 def assess(predictions: pd.DataFrame, settings: EvaluationSettings, lesions: pd.DataFrame | None = None) -> Assessment:
     """Judge every endpoint × model × partition of a prediction table, as a whole, per centre and per subgroup.
 
-    Controls are not judged within subgroups: they are there for what they take from the whole.
+    Controls and ablations are not judged within subgroups: they are there for what they take from the whole.
     Rows with neither fold nor repeat are a frozen model's, except out of fold; all others are models of folds, whose
     values are averaged within folds. Where a partition holds both, the frozen model is judged. A patient is positive,
     or of high risk, when score >= cut-off (> with ``decision_rule`` gt). Where a patient stands in several folds
@@ -73,7 +73,7 @@ def assess(predictions: pd.DataFrame, settings: EvaluationSettings, lesions: pd.
         for sample in _assess_endpoint(str(name), of_endpoint, settings, found, mixed)
     ]
     for sample in samples:  # last, for they have the most to tell
-        if not is_control(sample.about.model):
+        if not stands_aside(sample.about.model):
             judge_subgroups(sample)
     if lesions is not None:
         judge_lesions(lesions, settings, found)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from radnet.tables import PREDICTION_COLUMNS, contradictions, horizon_of, is_control, told_apart
+from radnet.tables import PREDICTION_COLUMNS, contradictions, horizon_of, stands_aside, told_apart
 
 _OF = " of "
 _NEGATED = "_negated"
@@ -82,7 +82,7 @@ def stand_together(one: str, other: str) -> bool:
 
 
 def judges(control: str, model: str, models: Sequence[str]) -> bool:
-    """Whether a control was fitted beside a model: one that is named after a file stands against its models alone.
+    """Whether a control, or an ablation, was fitted beside a model: named after a file, it stands against its models.
 
     Args:
         control: Its name.
@@ -98,7 +98,7 @@ def judges(control: str, model: str, models: Sequence[str]) -> bool:
     beside = [
         one
         for one in models
-        if not is_control(one) and (one.removesuffix(_NEGATED) == label or one.partition(_OF)[2] == label)
+        if not stands_aside(one) and (one.removesuffix(_NEGATED) == label or one.partition(_OF)[2] == label)
     ]
     return not label or not beside or model in beside
 
@@ -110,7 +110,7 @@ def _outcomes_differ(rows: pd.DataFrame) -> bool:
 
 def _labels(tables: Sequence[pd.DataFrame], files: Sequence[Path]) -> list[str]:
     """Name each file by its one model, where it has one and no other file has that, or else by its path."""
-    models = [{name.removesuffix(_NEGATED) for name in table["model"] if not is_control(name)} for table in tables]
+    models = [{name.removesuffix(_NEGATED) for name in table["model"] if not stands_aside(name)} for table in tables]
     in_files = Counter(name for names in models for name in names)
     alone = [next(iter(names)) if len(names) == 1 and in_files[min(names)] == 1 else "" for names in models]
     whole = [file.resolve() for file in files]

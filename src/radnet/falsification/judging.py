@@ -61,7 +61,7 @@ def judge_control(control: Control, design: Design) -> Iterator[ControlScores]:
     development = control.cohort.select(one for one in design.development.ids if one in here)
     levels = design.levels
     if len(development) < len(design.development):
-        levels = (_folds_of_all(design),)
+        levels = (folds_of_all(design.levels[0], design.development),)
     nested = NestedPredictor(
         lambda place, checkpoint: control.predictor(),  # noqa: ARG005 - draws nothing, is quick
         levels,
@@ -102,11 +102,17 @@ def kept_under(once: Once, name: str) -> Once:
     return kept
 
 
-def _folds_of_all(design: Design) -> MakeFolds:
+def folds_of_all(make: MakeFolds, everybody: Cohort) -> MakeFolds:
+    """Return what draws folds on everybody and leaves in them the patients of a part.
+
+    Folds in which nothing can be learned from these, or nobody of them is judged, are left out; where none is left, a
+    ValueError says so.
+    """
+
     def folds(part: Cohort, endpoint: str) -> Sequence[Fold]:
         here = set(part.ids)
         kept = []
-        for fold in design.levels[0](design.development, endpoint):
+        for fold in make(everybody, endpoint):
             train, test = (tuple(one for one in side if one in here) for side in (fold.train, fold.test))
             if Outcomes.of(part.select(train), endpoint).comparable and test:
                 kept.append(replace(fold, train=train, test=test))

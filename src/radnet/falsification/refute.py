@@ -24,7 +24,7 @@ from radnet.falsification.permutation import permutation_test
 from radnet.falsification.ridge import ridge_discrimination
 from radnet.falsification.settings import FalsificationSettings
 from radnet.models.pooling import Aggregate
-from radnet.predictors.base import lesion_features
+from radnet.predictors.base import lesion_features, measured_lesions
 
 ModelDiscrimination = Callable[[Cohort, int], float]
 """Out-of-fold AUC or C-index of the configured model on a cohort: as it was for number 0, refitted for any other."""
@@ -51,9 +51,18 @@ class Inputs:
     clinical: tuple[str, ...]
     images: Callable[[], Mapping[str, FeatureTable]] | None = None
 
+    def measured(self) -> Cohort:
+        """Return the patients with a measured lesion: a model that reads images too takes others as well."""
+        if self.cohort.features is None:
+            return self.cohort
+        regions = self.regions or self.cohort.features.regions
+        there = set(measured_lesions(self.cohort, regions).index.get_level_values("patient_id"))
+        return self.cohort.where(lambda patient: patient.id in there)
+
     def features(self) -> pd.DataFrame | None:
-        """Return the model's features, one row per patient, or None if it reads none."""
-        return lesion_features(self.cohort, self.regions, self.aggregate).patients if self.regions else None
+        """Return the model's features, one row per patient with a measured lesion, or None if there are none."""
+        there = self.measured()
+        return lesion_features(there, self.regions, self.aggregate).patients if self.regions and len(there) else None
 
 
 @dataclass
@@ -83,6 +92,9 @@ def refute(
 ) -> Refutation:
     """Run the controls that the settings ask for; one that cannot be run is told of and stops nothing.
 
+    What reads features leaves out patients without a measured lesion and keeps the folds of all; the record counts
+    them.
+
     Args:
         settings: Which controls.
         design: Who is learned from and who is judged.
@@ -93,6 +105,7 @@ def refute(
     """
     found = Refutation()
     features = inputs.features()
+    found.record["unmeasured"] = len(inputs.cohort) - len(inputs.measured())
     for name, make in _wanted(settings, design.reading.endpoint, inputs, features, seed):
         try:
             control = make()
@@ -101,7 +114,7 @@ def refute(
             found.lacks(name, error)
             continue
         found.scores += scores
-        about = {"model": name, "what": control.what}
+        about = {"model": name, "what": control.what + _left_out(control, inputs)}
         found.record["controls"].append({**about, "patients": len(control.cohort), "lesions": control.lesions})
     try:
         if settings.permutations:
@@ -109,37 +122,49 @@ def refute(
                 found.record["permutation"] = _permutation(settings, design, inputs, features, of_model, seed, show)
     except ValueError as error:
         found.lacks("permutation", error)
-    if features is not None and settings.random_signatures:
-        found.record["random_signatures"] = _random_signatures(settings, design, features, seed)
+    try:
+        if features is not None and settings.random_signatures:
+            found.record["random_signatures"] = _random_signatures(settings, design, features, seed)
+    except ValueError as error:
+        found.lacks("random signatures", error)
     return found
 
 
 def _wanted(
     settings: FalsificationSettings, endpoint: Endpoint, inputs: Inputs, features: pd.DataFrame | None, seed: int
 ) -> Iterator[tuple[str, Callable[[], Control]]]:
+    measured = inputs.measured()
     yield "control_volume", lambda: volume_control(_read(inputs), endpoint)
     columns = inputs.clinical if settings.clinical is None else settings.clinical
     yield "control_clinical", lambda: clinical_control(inputs.cohort, endpoint, columns)
     if features is not None:
         yield (
             "control_random_features",
-            lambda: random_features_control(inputs.cohort, endpoint, features, settings.signature_size, seed),
+            lambda: random_features_control(measured, endpoint, features, settings.signature_size, seed),
         )
     if inputs.images is not None:
-        measured = cache(inputs.images)
+        changed = cache(inputs.images)
         for name in IMAGE_CONTROLS:
             yield (
                 name,
                 lambda name=name: image_control(  # type: ignore[misc]
-                    name, inputs.cohort, endpoint, measured()[name], inputs.regions, inputs.aggregate
+                    name, inputs.cohort, endpoint, changed()[name], inputs.regions, inputs.aggregate
                 ),
             )
+
+
+def _left_out(control: Control, inputs: Inputs) -> str:
+    """Say how many patients a control of features lacks; those of changed images are of some patients anyway."""
+    absent = len(inputs.cohort) - len(control.cohort)
+    if not absent or control.model in IMAGE_CONTROLS:
+        return ""
+    return f"; {absent} of {len(inputs.cohort)} patients have no measured lesion and are left out"
 
 
 def _read(inputs: Inputs) -> Cohort:
     if inputs.cohort.features is None:
         raise ValueError("the model reads no image, so that no lesion was measured")
-    return inputs.cohort
+    return inputs.measured()
 
 
 def _permutation(

@@ -132,21 +132,28 @@ def ridge_discrimination(
     regression.
 
     Args:
-        inputs: Features indexed by patient_id, or None.
+        inputs: Features indexed by patient_id, or None; patients without a row neither teach nor are judged.
         clinical: Columns of clinical.csv that enter too, made numbers within the fold.
         cohort: Patients and their outcomes.
         endpoint: Endpoint learned.
         folds: Who learns and who is judged.
 
     Raises:
-        ValueError: If no fold has patients to compare on both sides: of both classes, or whose order is known.
+        ValueError: If there is nothing to read, or no fold has patients to compare on both sides: of both classes, or
+            whose order is known.
     """
+    if inputs is None and not clinical:
+        raise ValueError(
+            "the ridge reads features or clinical columns, and this model has neither: falsification.permute=model"
+        )
     outcomes = Outcomes.of(cohort, endpoint)
     place = pd.Series(np.arange(len(cohort)), index=cohort.ids)
     table = cohort.clinical(clinical) if clinical else None
     found = []
     for fold in folds:
-        learned, judged = list(fold.train), list(fold.test)
+        learned, judged = (
+            [one for one in side if inputs is None or one in inputs.index] for side in (fold.train, fold.test)
+        )
         of_learned, of_judged = (outcomes.where(place[side].to_numpy()) for side in (learned, judged))
         if not (of_learned.comparable and of_judged.comparable):
             continue

@@ -222,6 +222,11 @@ def _fit_share(
     module.load_state_dict(kept, strict=False)  # an average has no buffers
     network.eval()
     network.cpu()
+    if not all(bool(one.isfinite().all()) for one in network.state_dict().values()):
+        raise ValueError(
+            f"training diverged within {len(history.epochs)} epochs, and its weights are no numbers: set "
+            f"trainer.learning_rate below {settings.learning_rate:g}, or trainer.gradient_clip=1"
+        )
     return {"weights": network.state_dict(), "epochs": history.epochs, "batches": len(data.order)}
 
 

@@ -212,7 +212,8 @@ class MultiTaskLoss(nn.Module):
     """The weighted sum of the losses of several endpoints that one network learns.
 
     In the batch ``event`` and ``time`` have a column for each task, in order, NaN where the endpoint of a patient is
-    unknown: such a patient counts in the others. A task of which a batch knows nobody adds 0.
+    unknown: such a patient counts in the others. A task of which a batch knows nobody adds 0, as does in evaluation one
+    by Cox of which nobody had the event.
 
     Args:
         tasks: By name, in the order of the columns and of the network's outputs.
@@ -240,7 +241,8 @@ class MultiTaskLoss(nn.Module):
         columns = output.split([task.outputs for task in self.tasks.values()], dim=1)
         for place, (task, own) in enumerate(zip(self.tasks.values(), columns, strict=True)):
             known = ~batch["event"][:, place].isnan()
-            if known.any():
+            remembers = isinstance(task.loss, nn.Module)  # and in evaluation takes those known for a cohort
+            if known.any() and (self.training or not remembers or bool((batch["event"][known, place] == 1).any())):
                 total = total + task.weight * task.loss(own[known], _of_task(batch, place, known))
         return total
 

@@ -24,7 +24,9 @@ from radnet.imaging.patch import PatchSettings
 from radnet.imaging.transforms import image_key, patch_steps, spacing_mm
 from radnet.radiomics.workers import check_workers, memory_share_gib, reason, work_through
 
-_CACHE_FORMAT = 2  # raise it when the same files and settings give other patches than before
+PATCH_FORMAT = 2
+"""Of what is cut: raise it when the same files and settings give other patches than before."""
+
 _DEPENDS_ON = ("numpy", "scipy", "SimpleITK")
 _SETTLED_NS = 2 * 10**9  # a file changed again so soon may keep its time; the coarsest clocks of file systems tell 2 s
 _INDEX = """
@@ -74,11 +76,12 @@ def cohort_patches(
     limit_s: float | None = 600.0,
     memory_gib: float | None = None,
     progress: Callable[[int, int, str], None] | None = None,
+    first: str | None = None,
 ) -> PatchTable:
     """Cut the patch of every lesion of a cohort, and keep it in a file of the cache.
 
-    Of every lesion the delineation of reader and repeat 1 counts, on the first channel that the cohort names; other
-    channels lend their images, taken to lie in the same world. A lesion that cannot be read, takes too long, exhausts
+    Of every lesion the delineation of reader and repeat 1 counts, on the first channel; other channels lend their
+    images, taken to lie in the same world. A lesion that cannot be read, takes too long, exhausts
     memory or crashes its process is a row whose ``status`` is the reason; it stops no other, and is tried again by the
     next call.
 
@@ -98,19 +101,21 @@ def cohort_patches(
             process, where nothing can be stopped.
         memory_gib: Most memory of a process; None for its share of the machine's.
         progress: Called with lesions done, lesions in all, and which lesion it was.
+        first: The first channel; None for the one that the cohort names first.
 
     Returns:
         A row for every lesion of the cohort, in its order, whatever the number of workers.
 
     Raises:
-        ValueError: If no lesion has an image and a mask, or the settings name a channel that ``lesions.csv`` has not.
+        ValueError: See ``first_channel``.
         ChildProcessError: If no process can be started.
     """
     check_workers(workers, limit_s)
-    first, lesions = _lesions(cohort, settings)
+    first = first_channel(cohort, settings, first)
+    lesions = _lesions(cohort, settings, first)
     cache.mkdir(parents=True, exist_ok=True)
     made_by = {name: version(name) for name in _DEPENDS_ON}
-    fingerprint = _digest(_CACHE_FORMAT, settings.fingerprint(), sorted(made_by.items()))
+    fingerprint = _digest(PATCH_FORMAT, settings.fingerprint(), sorted(made_by.items()))
     pool = _Pool(cache / f"{fingerprint[:32]}.npy", (len(settings.channels), *settings.size_voxels), settings.dtype)
     cuts: dict[tuple[str, str], Cut] = {}
     total = sum(len(patient.lesions) for patient in cohort.patients)
@@ -141,6 +146,7 @@ def cohort_patches(
     provenance: dict[str, object] = {
         "settings": settings.described(),
         "fingerprint": fingerprint,
+        "format": PATCH_FORMAT,
         "first_channel": first,
         "versions": made_by,
         "inputs": [
@@ -153,6 +159,37 @@ def cohort_patches(
         ],
     }
     return PatchTable(pool.file, _rows(cohort, cuts, first), settings.kinds, provenance)
+
+
+def first_channel(cohort: Cohort, settings: PatchSettings, wanted: str | None = None) -> str:
+    """Return the channel on whose delineations patches are cut: the one wanted, else the cohort's first with an image.
+
+    Raises:
+        ValueError: If no lesion has an image and a mask, or ``lesions.csv`` has not the channel wanted, or one that the
+            settings name.
+    """
+    every = [channel for of_lesion in _delineated(cohort).values() for channel in of_lesion]
+    names = list(dict.fromkeys(every))
+    if not names:
+        raise ValueError("nothing to cut: no lesion of the cohort has an image and a mask")
+    if wanted is not None and wanted not in names:
+        raise ValueError(
+            f"lesions.csv has no channel {wanted}, on which the patches that the model learned from were cut; it has "
+            f"{', '.join(names)}. If one of them is the same modality, name it {wanted}"
+        )
+    first = wanted or names[0]
+    if unknown := [name for name in settings.further(first) if name not in names]:
+        raise ValueError(
+            f"lesions.csv has no channel {', '.join(unknown)}, which the patches' channels name; it has "
+            + ", ".join(names)
+        )
+    return first
+
+
+def remark_counts(table: PatchTable) -> list[str]:
+    """Return a line for each kind of remark on patches, and of how many; remarks that differ in numbers are one."""
+    remarks = table.rows.loc[table.rows["remark"] != "", "remark"].str.replace(r"[0-9.]+", "…", regex=True)
+    return [f"{count} of {len(table.rows)} patches: {remark}" for remark, count in remarks.value_counts().items()]
 
 
 def cut_patches(lesions: list[LesionFiles], settings: PatchSettings, first: str, pool: "_Pool") -> Iterator[Cut]:
@@ -238,32 +275,29 @@ class _Pool:
         return len(self._header(0)) + place * prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
-def _lesions(cohort: Cohort, settings: PatchSettings) -> tuple[str, list[LesionFiles]]:
-    """Return the first channel of the cohort, and the lesions delineated on it."""
+def _delineated(cohort: Cohort) -> dict[tuple[str, str], dict[str, Delineation]]:
+    """Return the delineations with an image of each lesion that has any, by channel."""
     delineated: dict[tuple[str, str], dict[str, Delineation]] = {}
     for patient in cohort.first_delineations().patients:
         for lesion in patient.lesions:
             with_image = {one.channel: one for one in lesion.delineations if one.image is not None}
             if with_image:
                 delineated[patient.id, lesion.id] = with_image
-    if not delineated:
-        raise ValueError("nothing to cut: no lesion of the cohort has an image and a mask")
-    names = list(dict.fromkeys(name for of_lesion in delineated.values() for name in of_lesion))
-    further = settings.further(names[0])
-    if unknown := [name for name in further if name not in names]:
-        raise ValueError(
-            f"lesions.csv has no channel {', '.join(unknown)}, which the patches' channels name; it has "
-            + ", ".join(names)
-        )
+    return delineated
+
+
+def _lesions(cohort: Cohort, settings: PatchSettings, first: str) -> list[LesionFiles]:
+    """Return the lesions delineated on the first channel."""
+    further = settings.further(first)
     lesions = []
-    for (patient_id, lesion_id), of_lesion in delineated.items():
-        if (one := of_lesion.get(names[0])) is None:
+    for (patient_id, lesion_id), of_lesion in _delineated(cohort).items():
+        if (one := of_lesion.get(first)) is None:
             continue
         assert one.image is not None
         assert one.mask is not None
         images = tuple((name, of_lesion[name].image if name in of_lesion else None) for name in further)
         lesions.append(LesionFiles(patient_id, lesion_id, one.image, one.mask, one.label, one.roi_name, images))
-    return names[0], lesions
+    return lesions
 
 
 def _cut_all(

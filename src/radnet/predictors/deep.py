@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 from pytorch_lightning.loggers import Logger
 from sklearn.model_selection import train_test_split
@@ -146,11 +147,13 @@ def set_aside(train: Cohort, endpoint: str, share: float, seed: int) -> tuple[Co
     if share == 0:
         return train, None
     event = train.events(endpoint)
-    fewest = int(min(event.sum(), (~event).sum()))
-    if fewest < 2 or len(train) * share < 2:
+    followed = bool(np.isfinite(train.times(endpoint)).any())  # where nobody need be without the event
+    fewest = int(event.sum() if followed else min(event.sum(), (~event).sum()))
+    if fewest < 2 or len(train) * share < 2 or (followed and fewest * share < 1):
         raise ValueError(
             f"endpoint {endpoint}: {len(train)} training patients, {int(event.sum())} with the event, are too "
             f"few to set {share:.0%} aside for early stopping; use trainer.valid_share=0"
         )
-    learn, check = train_test_split(train.ids, test_size=share, stratify=event, random_state=seed)
+    stratum = event if min(event.sum(), (~event).sum()) > 1 else None
+    learn, check = train_test_split(train.ids, test_size=share, stratify=stratum, random_state=seed)
     return train.select(learn), train.select(check)

@@ -57,6 +57,11 @@ class FrozenEnsemble:
         return getattr(self._first, "imaging", None)
 
     @property
+    def patches(self) -> Mapping[str, Any]:
+        """How the patches that it learned from were cut; empty for a model without."""
+        return getattr(self._first, "patches", {})
+
+    @property
     def described(self) -> list[str]:
         """Names of the numbers by which the members' image branches describe a lesion."""
         return [name for one in self.members for name in self._described(one).values()]

@@ -65,6 +65,8 @@ class FrozenHybrid:
         regions: Regions whose features enter.
         aggregate: Rule by which the network pools lesions.
         imaging: What patches are; None for a network that reads none.
+        patches: ``first_channel`` on which those of training were cut, and the ``format`` they have; empty for a
+            network that reads none, and where this is not known.
     """
 
     network: HybridNetwork
@@ -78,6 +80,7 @@ class FrozenHybrid:
     regions: tuple[str, ...]
     aggregate: Aggregate
     imaging: PatchSettings | None
+    patches: Mapping[str, Any]
 
     @classmethod
     def load(cls, folder: Path, card: Mapping[str, Any]) -> Self:
@@ -109,6 +112,7 @@ class FrozenHybrid:
             regions=tuple(card["regions"]),
             aggregate=card["aggregate"],
             imaging=PatchSettings.from_described(card["imaging"]) if card["imaging"] else None,
+            patches=card.get("patches", {}),  # a model saved before they were told has none
         )
 
     def save(self, folder: Path) -> dict[str, Any]:
@@ -129,6 +133,7 @@ class FrozenHybrid:
             "regions": list(self.regions),
             "aggregate": self.aggregate,
             "imaging": None if self.imaging is None else self.imaging.described(),
+            "patches": dict(self.patches),
             "calibrated": False,
         }
 
@@ -330,6 +335,12 @@ def network_inputs(cohort: Cohort, regions: Sequence[str], reads_patches: bool) 
     if not regions:
         return pd.DataFrame(index=seen)
     return measured_lesions(cohort, regions).reindex(seen)
+
+
+def how_cut(cohort: Cohort) -> dict[str, Any]:
+    """Return ``first_channel`` and ``format`` of a cohort's patches; empty without patches, or where not known."""
+    provenance = {} if cohort.patches is None else cohort.patches.provenance
+    return {key: provenance[key] for key in ("first_channel", "format") if key in provenance}
 
 
 def patches_of(cohort: Cohort, lesions: pd.MultiIndex) -> Images:

@@ -14,7 +14,7 @@ from radnet.cohort import Cohort
 from radnet.files import write_atomically
 from radnet.imaging.patch import PatchSettings
 from radnet.models.pipeline import ClinicalEncoder
-from radnet.predictors.base import Frozen, Prediction, no_lesions
+from radnet.predictors.base import Frozen, Prediction, Predictor, lesions_seen, no_lesions
 from radnet.predictors.frozen import clinical_columns, load_steps, score_and_probability
 from radnet.predictors.lesion_rows import of_lesions
 
@@ -52,6 +52,16 @@ class FrozenStack:
     def imaging(self) -> PatchSettings | None:
         """What the patches are that members read, None where none does."""
         return next((one.imaging for one in self.members.values() if getattr(one, "imaging", None)), None)  # type: ignore[attr-defined]
+
+    @property
+    def patches(self) -> Mapping[str, Any]:
+        """How the patches that members learned from were cut; empty where none reads any."""
+        return next((one.patches for one in self.members.values() if getattr(one, "patches", None)), {})  # type: ignore[attr-defined]
+
+    @property
+    def readers(self) -> Mapping[str, Frozen]:
+        """The members, each of whom must be able to read a patient."""
+        return self.members
 
     @classmethod
     def load(cls, folder: Path, card: Mapping[str, Any], load_member: LoadMember) -> Self:
@@ -140,3 +150,27 @@ class FrozenStack:
 
     def _beside(self, cohort: Cohort) -> pd.DataFrame:
         return clinical_columns(cohort, self.clinical, self.encoder)
+
+
+def unread_patients(model: Frozen | Predictor, cohort: Cohort) -> dict[str, str]:
+    """Return the patients whom a model cannot score for want of a lesion that it sees, with the reason.
+
+    A model that reads features and patches needs either. A stack needs the score of every member, so that of one of
+    features and one of patches a patient needs both. A model that sees no lesion can score everybody.
+
+    Args:
+        model: Fitted, or not yet.
+        cohort: With the features and patches that the model reads.
+    """
+    model = getattr(model, "model", model)  # of a predictor that is tuned, the one tuned
+    if (members := getattr(model, "readers", None)) is None:
+        reads_patches = getattr(model, "imaging", None) is not None
+        if not model.regions and not reads_patches:
+            return {}
+        seen = set(lesions_seen(cohort, model.regions, reads_patches).get_level_values("patient_id"))
+        return {patient: "no measured lesion" for patient in cohort.ids if patient not in seen}
+    unread: dict[str, str] = {}
+    for name, one in members.items():
+        for patient in unread_patients(one, cohort):
+            unread.setdefault(patient, f"no lesion that member {name} of the stack can read")
+    return {patient: unread[patient] for patient in cohort.ids if patient in unread}

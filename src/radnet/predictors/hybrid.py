@@ -30,6 +30,7 @@ from radnet.predictors.frozen_hybrid import (
     EndpointHead,
     FrozenHybrid,
     encoded_clinical,
+    how_cut,
     network_inputs,
     patches_of,
     prepared_features,
@@ -66,7 +67,7 @@ class HybridPredictor:
         pretrained: ``file``, ``prefix``, ``rename`` and ``freeze`` of ``load_weights``, for the image branch's net.
         pretrain: Lets the image branch learn from the training patients' patches, without outcomes, beforehand.
         n_outputs: Outputs for the endpoint learned: 1, or the intervals of ``discrete_hazard``.
-        tasks: Further endpoints learned at once, by name; a patient of whom one is unknown teaches the others.
+        tasks: Further endpoints learned at once, by name; a patient of whom one of these is unknown teaches the others.
         logger: Receives each epoch's numbers.
         checkpoint: File in which a fit keeps its last epoch, and from which it goes on after an interruption.
     """
@@ -94,6 +95,8 @@ class HybridPredictor:
         self.endpoint = endpoint
         self.loss = loss
         self.tasks = {endpoint: Task(loss, 1.0, n_outputs), **(tasks or {})}
+        if tasks and trainer.processes > 1:
+            raise ValueError("several tasks are learned by one process: set trainer.processes=1")
         if tasks and endpoint in tasks:
             raise ValueError(f"tasks: {endpoint} is the endpoint learned; name further ones")
         self.make_network = network
@@ -171,6 +174,8 @@ class HybridPredictor:
         everybody = train = train.evaluable(self.endpoint)
         if valid is None:
             train, valid = self.set_aside(train)
+        if self.imaging is not None and train.patches is None:
+            raise ValueError("this model learns from patches of images, and the cohort has none")
         rows = network_inputs(train, self.regions, self.imaging is not None)
         if self.prepare is not None:
             self.prepare.fit(rows[rows.notna().any(axis=1)])
@@ -180,8 +185,10 @@ class HybridPredictor:
         begun = self.checkpoint is not None and self.checkpoint.is_file()
         if self.pretrain is not None and bags.images is not None and not begun:
             assert self.augment is not None
-            branch = cast(ImageBranch, network.branches["image"])
+            on_gpu = self.trainer.accelerator != "cpu" and torch.cuda.is_available()
+            branch = cast(ImageBranch, network.branches["image"]).to("cuda" if on_gpu else "cpu")
             pretrain(branch, bags.images, self.augment, self.pretrain, self.seed, self.trainer.threads)
+            branch.to("cpu")
         self.history = fit_network(
             network,
             self._loss(bags),
@@ -208,6 +215,7 @@ class HybridPredictor:
             regions=self.regions,
             aggregate=self.aggregate,
             imaging=self.imaging,
+            patches={} if self.imaging is None else how_cut(train),
         ).scaled_on(everybody)
         return self
 

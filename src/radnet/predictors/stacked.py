@@ -73,6 +73,11 @@ class StackedPredictor:
         return next((one.imaging for one in self._untrained.values() if getattr(one, "imaging", None)), None)  # type: ignore[attr-defined]
 
     @property
+    def readers(self) -> Mapping[str, Predictor]:
+        """The untrained members, each of whom must be able to read a patient."""
+        return self._untrained
+
+    @property
     def clinical(self) -> tuple[str, ...]:
         """Columns of clinical.csv that any member reads, or that stand beside their scores."""
         every = [column for one in self._untrained.values() for column in one.clinical]

@@ -42,7 +42,7 @@ from radnet.report.plots.nomogram import nomogram_plots
 from radnet.report.plots.panel import Plot
 from radnet.report.plots.scores import score_plots, waterfall_plots
 from radnet.report.plots.survival import km_plots
-from radnet.report.reading import Evaluation, of_all_centres, of_known_outcome
+from radnet.report.reading import Evaluation, of_all_centres, of_known_outcome, without_ablations
 from radnet.tables import write_table
 
 
@@ -253,10 +253,12 @@ ENTRIES = (
 
 
 def charts(evaluation: Evaluation, folder: Path) -> list[Chart]:
-    """Draw the figures that have numbers, save them, and return their interactive kin."""
+    """Draw the figures that have numbers, ablations aside, save them, and return their interactive kin."""
     drawn = []
     for entry in ENTRIES:
         numbers = entry.numbers(evaluation)
+        if "model" in numbers:
+            numbers = without_ablations(numbers)
         if not numbers.empty:
             drawn.append(_chart(entry, numbers, evaluation, folder))
     return drawn

@@ -18,7 +18,7 @@ from radnet.report.reading import (
     preferred,
 )
 from radnet.report.text import MISSING, Table, decimal, interval_text, p_text, with_interval
-from radnet.tables import is_control
+from radnet.tables import is_ablation, standing, stands_aside
 
 _RIVALS = {"control_volume": "volume alone", "control_clinical": "clinical variables alone"}
 _PERMUTED = {"model": "the model itself", "cox": "Cox model"}
@@ -44,7 +44,7 @@ def claims(evaluation: Evaluation, endpoint: str) -> list[Claim]:
     """Say of each model of an endpoint whether it beats volume and clinical variables alone, then what chance gives."""
     metrics = discrimination(evaluation.metrics)
     metrics = metrics[metrics["endpoint"] == endpoint]
-    models = [model for model in dict.fromkeys(metrics["model"]) if not is_control(model)]
+    models = [model for model in dict.fromkeys(metrics["model"]) if not stands_aside(model)]
     told = []
     names = list(dict.fromkeys(metrics["model"]))
     for rival, words in _RIVALS.items():
@@ -71,7 +71,7 @@ def side_by_side(evaluation: Evaluation, endpoint: str) -> Table | None:
     shown = [place for place in _SIDE_BY_SIDE if any(key[1:] == place for key in found)]
     if not shown:
         return None
-    models = sorted(dict.fromkeys(rows["model"]), key=is_control)
+    models = sorted((one for one in dict.fromkeys(rows["model"]) if not is_ablation(one)), key=standing)
     lines = [[model, *(_number(found.get((model, *place))) for place in shown)] for model in models]
     note = "" if corrected.any() else "Optimism-corrected: not computed by the run."
     title = f"{MEASURE_LABELS[metric]}, from the most to the least flattering"

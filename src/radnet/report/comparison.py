@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from radnet.report.look import MEASURE_LABELS, PARTITION_LABELS, in_order
-from radnet.report.reading import Evaluation, comparisons, over_all_follow_up, preferred
+from radnet.report.reading import Evaluation, comparisons, over_all_follow_up, preferred, without_ablations
 from radnet.report.text import MISSING, Table, count, p_text, percent, with_interval
 from radnet.tables import is_control
 
@@ -15,9 +15,9 @@ from radnet.tables import is_control
 def comparison_matrices(evaluation: Evaluation) -> list[Table]:
     """Set every model beside every other: a cell is the model of its row minus that of its column.
 
-    A control has a column where it was compared with a model, and no row.
+    A control has a column where it was compared with a model, and no row; ablations stand in ``branch_tables``.
     """
-    metrics = preferred(over_all_follow_up(comparisons(evaluation.metrics)))
+    metrics = preferred(over_all_follow_up(comparisons(without_ablations(evaluation.metrics))))
     metrics = metrics[metrics["metric"].isin(["auc_difference", "c_index_difference"])]
     tables = []
     for (endpoint, metric), of_endpoint in metrics.groupby(["endpoint", "metric"], sort=False):

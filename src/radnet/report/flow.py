@@ -8,7 +8,7 @@ from typing import Any
 from radnet.report.look import PARTITION_LABELS, in_order
 from radnet.report.reading import Evaluation, discrimination
 from radnet.report.text import count
-from radnet.tables import is_control
+from radnet.tables import stands_aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def _part(part: Mapping[str, Any]) -> list[str]:
 def _judged(evaluation: Evaluation) -> list[Box]:
     """Count who was judged, by the model of an endpoint and partition that judged most."""
     metrics = discrimination(evaluation.metrics)
-    metrics = metrics[~metrics["model"].map(is_control).astype(bool)]
+    metrics = metrics[~metrics["model"].map(stands_aside).astype(bool)]
     boxes = []
     for endpoint, rows in metrics.groupby("endpoint", sort=False):
         for partition in in_order(set(rows["partition"]) - {"optimism_corrected"}):

@@ -10,7 +10,7 @@ from radnet.report.claims import Claim, claims, side_by_side
 from radnet.report.look import MEASURE_LABELS, PARTITION_LABELS, in_order
 from radnet.report.reading import Evaluation, discrimination
 from radnet.report.text import Table, decimal, interval_text
-from radnet.tables import is_control
+from radnet.tables import stands_aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def headlines(evaluation: Evaluation) -> list[Headline]:
             (str(model), [_result(rows, partition) for partition in in_order(rows["partition"])])
             for model, rows in metrics.groupby("model", sort=False)
         ]
-        models = [one for one in models if not is_control(one[0])] or models
+        models = [one for one in models if not stands_aside(one[0])] or models
         if models:
             warning = _partition_warning(set(metrics["partition"]))
             beside = (claims(evaluation, str(endpoint)), side_by_side(evaluation, str(endpoint)))

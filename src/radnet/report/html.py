@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs
 
 from radnet.files import write_atomically
 from radnet.report.biology import RECORD, biologies, read_biology
+from radnet.report.branches import branch_tables
 from radnet.report.charts import charts
 from radnet.report.checklist.answers import checklist
 from radnet.report.checklist.size import sample_size_told
@@ -80,6 +81,7 @@ def _chapters(evaluation: Evaluation, folder: Path) -> dict[str, Any]:
         "centres": centre_tables(evaluation),
         "subgroups": subgroup_tables(evaluation),
         "drift": drift_tables(evaluation),
+        "branches": branch_tables(evaluation),
         "matrices": comparison_matrices(evaluation),
         "comparisons": comparison_tables(evaluation),
         "calibration": calibration_tables(evaluation),

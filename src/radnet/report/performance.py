@@ -8,7 +8,15 @@ import numpy as np
 import pandas as pd
 
 from radnet.report.look import MEASURE_LABELS, METHOD_LABELS, PARTITION_LABELS, in_order
-from radnet.report.reading import Evaluation, comparisons, of_patients, over_all_follow_up, overall, preferred
+from radnet.report.reading import (
+    Evaluation,
+    comparisons,
+    of_patients,
+    over_all_follow_up,
+    overall,
+    preferred,
+    without_ablations,
+)
 from radnet.report.survival_curve import time_unit
 from radnet.report.text import MISSING, Table, count, p_text, percent, with_interval
 
@@ -33,8 +41,8 @@ def centre_tables(evaluation: Evaluation) -> list[Table]:
 
 
 def comparison_tables(evaluation: Evaluation) -> list[Table]:
-    """Tabulate the differences between models on the same patients."""
-    metrics = preferred(over_all_follow_up(comparisons(evaluation.metrics)))
+    """Tabulate the differences between models on the same patients; those with ablations stand in ``branch_tables``."""
+    metrics = preferred(over_all_follow_up(comparisons(without_ablations(evaluation.metrics))))
     tables = []
     for (endpoint, metric), rows in metrics.groupby(["endpoint", "metric"], sort=False):
         if not metric.endswith("_difference"):

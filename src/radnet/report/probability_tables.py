@@ -9,7 +9,7 @@ import pandas as pd
 from radnet.report.look import PARTITION_LABELS, in_order
 from radnet.report.reading import Evaluation, overall, preferred
 from radnet.report.text import MISSING, Table, count, decimal, p_text, with_interval
-from radnet.tables import is_control
+from radnet.tables import stands_aside
 
 _CALIBRATION = {
     "brier": "Brier (CI)",
@@ -65,7 +65,7 @@ def decision_tables(evaluation: Evaluation) -> list[Table]:
 
 def _parts(metrics: pd.DataFrame, names: list[str]) -> Iterator[tuple[str, pd.DataFrame]]:
     rows = overall(metrics)
-    rows = rows[rows["metric"].isin(names) & ~rows["model"].map(is_control).astype(bool)]
+    rows = rows[rows["metric"].isin(names) & ~rows["model"].map(stands_aside).astype(bool)]
     for endpoint, of_endpoint in rows.groupby("endpoint", sort=False):
         for partition in in_order(of_endpoint["partition"]):
             title = f"{endpoint}: {PARTITION_LABELS.get(partition, partition)}"

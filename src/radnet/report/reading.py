@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from radnet.tables import METRIC_COLUMNS, TableFault, read_table
+from radnet.tables import METRIC_COLUMNS, TableFault, is_ablation, read_table
 
 _OF_PART = ("endpoint", "model", "partition", "centre")
 _OF_FOLD = (*_OF_PART, "fold", "repeat")
@@ -167,6 +167,14 @@ def overall(metrics: pd.DataFrame) -> pd.DataFrame:
 def comparisons(metrics: pd.DataFrame) -> pd.DataFrame:
     """Keep what compares two models on all patients of a partition."""
     return metrics[_whole(metrics) & (metrics["versus"] != "") & (metrics["centre"] == "")]
+
+
+def without_ablations(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out the rows of ablations, and of comparisons with them, from typed metrics or points of a figure."""
+    aside = table["model"].map(is_ablation).astype(bool)
+    if "versus" in table:
+        aside |= table["versus"].map(is_ablation).astype(bool)
+    return table[~aside]
 
 
 def over_all_follow_up(metrics: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from radnet.report.look import PARTITION_LABELS, in_order
-from radnet.report.reading import Evaluation, over_all_follow_up, overall
+from radnet.report.reading import Evaluation, over_all_follow_up, overall, without_ablations
 from radnet.tables import is_control
 
 _KEYS = ["endpoint", "model", "partition"]
@@ -24,7 +24,7 @@ def slider(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _selections(evaluation: Evaluation) -> Iterator[Mapping[str, Any]]:
-    scores = evaluation.scores.dropna(subset=["event", "score"])
+    scores = without_ablations(evaluation.scores).dropna(subset=["event", "score"])
     judged = over_all_follow_up(overall(evaluation.metrics))
     judged = judged[judged["metric"].isin(["auc", "sensitivity"])]
     by_class = set(judged[_KEYS].itertuples(index=False, name=None))

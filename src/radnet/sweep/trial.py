@@ -15,7 +15,7 @@ from radnet.evaluation.outcomes import Outcomes
 from radnet.experiment import shuffle_outcomes
 from radnet.falsification.judging import mean_discrimination
 from radnet.predictors.base import Predictor
-from radnet.predictors.nested import NestedPredictor, Place
+from radnet.predictors.nested import NestedPredictor, Place, own_endpoints
 from radnet.predictors.reading import Reading
 from radnet.run_record import RunRecord
 from radnet.study_cohort import with_complete_cases, with_features, with_outcome
@@ -58,13 +58,16 @@ def inner_score(config: DictConfig) -> TrialScore:
     endpoint: Endpoint = build(config.endpoint)
     root: Path = build(config.data)
     record = RunRecord()
-    cohort, held_out = with_outcome(read_manifest(root, [endpoint]), endpoint, (), build(config.split.held_out), record)
+    untrained = _predictor(config, ())
+    learned = own_endpoints(untrained)  # at once with it
+    further = [build(one.endpoint) for one in (config.also or {}).values() if one.endpoint.name in learned]
+    cohort = read_manifest(root, [endpoint, *further])
+    cohort, held_out = with_outcome(cohort, endpoint, (), build(config.split.held_out), record)
     development = cohort.where(lambda patient: patient.id not in held_out)
     development = with_complete_cases(development, list(config.complete_cases or ()), record)
-    untrained = _predictor(config, ())
     untrained.check(development)
     if config.shuffle_labels:
-        development = shuffle_outcomes(development, endpoint.name, config.seed)
+        development = shuffle_outcomes(development, endpoint.name, config.seed, learned)
     with TemporaryDirectory() as folder:
         development, _ = with_features(development, untrained, config, record, Path(folder))
     return TrialScore(

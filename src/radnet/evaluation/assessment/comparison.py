@@ -21,7 +21,7 @@ from radnet.evaluation.discrimination import (
 )
 from radnet.evaluation.namesakes import judges, own_name, stand_together
 from radnet.evaluation.survival.concordance import Concordance, compare_concordance, harrell, uno
-from radnet.tables import is_control
+from radnet.tables import is_ablation, is_control, standing, stands_aside
 
 _OF_VERSUS = "_versus"
 _UNCHANGED, _CHANGED = "control_same_patients", ("control_shuffled_voxels", "control_random_region")
@@ -30,9 +30,9 @@ _UNCHANGED, _CHANGED = "control_same_patients", ("control_shuffled_voxels", "con
 def compare_models(samples: dict[str, Sample], settings: EvaluationSettings) -> None:
     """Compare every pair of one partition's models, or each with ``settings.versus`` and with its controls.
 
-    Controls are compared with models and not with each other. Those of changed images judge some of the patients only:
-    they are compared with ``control_same_patients`` alone, which reads the unchanged images of the same. Controls that
-    are named after their file are compared with the models of that file.
+    Controls and ablations are compared with models and not with each other. Controls of changed images judge some of
+    the patients only: they are compared with ``control_same_patients`` alone, which reads the unchanged images of the
+    same. What is named after its file is compared with the models of that file.
 
     Differences are those of a model minus ``versus``: between frozen models on the patients both judge or, where they
     share none, on those of each; between models of folds within the folds they share.
@@ -41,7 +41,7 @@ def compare_models(samples: dict[str, Sample], settings: EvaluationSettings) -> 
         samples: Model to its patients, all of one endpoint and partition.
         settings: What is asked.
     """
-    names = sorted(samples, key=is_control)  # a stable sort: differences are of a model minus its control
+    names = sorted(samples, key=standing)  # a stable sort: differences are of a model minus its control
     pairs = [
         (name, other)
         for place, name in enumerate(names)
@@ -50,19 +50,31 @@ def compare_models(samples: dict[str, Sample], settings: EvaluationSettings) -> 
     ]
     if (versus := settings.versus) is not None:
         others = [name for name in names if versus in samples and name != versus]
-        own = [(name, other) for name, other in pairs if is_control(other) and versus not in (name, other)]
-        pairs = [(name, versus) for name in others if not is_control(name) or judges(name, versus, names)] + own
+        own = [(name, other) for name, other in pairs if stands_aside(other) and versus not in (name, other)]
+        pairs = [(name, versus) for name in others if _is_compared_with(versus, name, names)] + own
         for name in names if versus not in samples else []:
             samples[name].say(f"{versus} has no scores to compare with here")
     for name, other in pairs:
         _compare(samples[name], samples[other])
 
 
+def _is_compared_with(versus: str, name: str, names: Sequence[str]) -> bool:
+    """Whether a model is compared with the one that was asked for."""
+    if not stands_aside(name):
+        return True
+    two_aside = stands_aside(versus) and (is_ablation(name) or is_ablation(versus))
+    return not two_aside and judges(name, versus, names)
+
+
 def _are_compared(name: str, versus: str, names: Sequence[str]) -> bool:
-    """Whether a pair tells something; names are in order, controls last."""
+    """Whether a pair tells something; names are in order: models, ablations, controls."""
+    if is_ablation(name):
+        return False
     if is_control(name):
         changed = own_name(name) == _UNCHANGED and own_name(versus) in _CHANGED
         return changed and stand_together(name, versus)
+    if is_ablation(versus):
+        return judges(versus, name, names)
     if is_control(versus):
         return own_name(versus) not in (_UNCHANGED, *_CHANGED) and judges(versus, name, names)
     return True

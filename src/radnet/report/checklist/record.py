@@ -11,7 +11,7 @@ import pandas as pd
 from radnet.report.checklist.items import Finding
 from radnet.report.reading import Evaluation, discrimination, of_patients
 from radnet.report.text import with_interval
-from radnet.tables import is_control, read_table
+from radnet.tables import is_ablation, is_control, read_table
 
 _OF_THE_MACHINE = ("accelerator", "threads", "checkpoint_every_s")
 
@@ -21,7 +21,7 @@ class Record:
     """What an evaluation's folder says of a study.
 
     Attributes:
-        metrics: Typed metrics of the models that are no controls.
+        metrics: Typed metrics of the models that are neither controls nor ablations.
         controls: Typed metrics of the control models, and of comparisons with them.
         about: ``evaluation.json``.
         tables: The rows of ``tables/*.csv`` by name; empty tables are left out.
@@ -73,6 +73,8 @@ class Record:
 def read_record(evaluation: Evaluation, folder: Path) -> Record:
     """Gather what an evaluation's folder says of a study."""
     metrics = evaluation.metrics
+    ablation = metrics["model"].map(is_ablation).astype(bool) | metrics["versus"].map(is_ablation).astype(bool)
+    metrics = metrics[~ablation]
     control = metrics["model"].map(is_control).astype(bool) | metrics["versus"].map(is_control).astype(bool)
     read = {path.stem: read_table(path) for path in sorted((folder / "tables").glob("*.csv"))}
     return Record(
