@@ -354,6 +354,7 @@ def _falsify(
         model.aggregate,
         model.clinical,
         changed,
+        reads_patches=getattr(model.model, "imaging", None) is not None,
     )
     design = Design(endpoint, Cohort(development.patients), tuple(judged.ids), model.folds, model.readings[0], run.once)
     found = refute(settings, design, inputs, of_model, config.seed, progress)

@@ -43,6 +43,7 @@ class Inputs:
         aggregate: Rule that pools lesions.
         clinical: Columns of clinical.csv that enter.
         images: Measures lesions on changed images, one feature table by each control's name; None where there are none.
+        reads_patches: Whether it sees lesions by patches, with features or without.
     """
 
     cohort: Cohort
@@ -50,6 +51,7 @@ class Inputs:
     aggregate: Aggregate
     clinical: tuple[str, ...]
     images: Callable[[], Mapping[str, FeatureTable]] | None = None
+    reads_patches: bool = False
 
     def measured(self) -> Cohort:
         """Return the patients with a measured lesion: a model that reads images too takes others as well."""
@@ -162,7 +164,7 @@ def _left_out(control: Control, inputs: Inputs) -> str:
 
 
 def _read(inputs: Inputs) -> Cohort:
-    if inputs.cohort.features is None:
+    if inputs.cohort.features is None or not (inputs.regions or inputs.reads_patches):
         raise ValueError("the model reads no image, so that no lesion was measured")
     return inputs.measured()
 
