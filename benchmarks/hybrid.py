@@ -15,6 +15,7 @@ by `make` anywhere.
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -27,6 +28,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from radnet.data.simulate import simulate, simulation_settings
 
 CLINICAL = ["lines_ge2", "sites_ge3", "visceral", "subtype"]
 READINGS = ["log_core_sd", "ring_contrast", "log_volume"]
@@ -43,9 +46,8 @@ def python(*words: str) -> None:
     subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
 
 
-def simulated(folder: Path, *knobs: str) -> Path:
-    words = [word for knob in knobs for word in ("--set", knob)]
-    python("-m", "radnet.cli", "simulate", str(folder), "--preset", "paper", *words)
+def simulated(folder: Path, **knobs: int | str) -> Path:
+    simulate(simulation_settings("paper", **knobs), folder, workers=os.cpu_count() or 1)
     return folder
 
 
@@ -69,8 +71,8 @@ def reader_with_clinical(learned: pd.DataFrame, judged: pd.DataFrame) -> float:
 def main() -> None:
     options = parser.parse_args()
     work, rows = options.work, []
-    cohort = simulated(work / "cohort", f"n={options.patients}", "seed=31")
-    fresh = simulated(work / "fresh", f"n={options.judged}", "seed=32", "cohort=new")
+    cohort = simulated(work / "cohort", n=options.patients, seed=31)
+    fresh = simulated(work / "fresh", n=options.judged, seed=32, cohort="new")
     names = ["zhao_combined", "hybrid"]
     for name in names:
         run = work / name
