@@ -102,7 +102,8 @@ def with_features(
         untrained: The model; nothing is measured or cut for one that sees no lesion.
         config: Of the run.
         record: Grows by counts, exclusions and messages.
-        folder: Of the run; ``tables/targets.csv`` goes there.
+        folder: Of the run; ``tables/targets.csv`` goes there, and ``tables/patches.csv``: why a lesion has no patch,
+            and what is remarked on one it has.
 
     Returns:
         The cohort, and what a new cohort must go through before the model sees it.
@@ -122,7 +123,7 @@ def with_features(
     if regions or config.targets or config.falsification:
         cohort, before = _with_measured(cohort, untrained, config, record, folder)
     if imaging is not None:
-        cohort = _with_patches(cohort, imaging, config, record)
+        cohort = _with_patches(cohort, imaging, config, record, folder)
     return _with_a_lesion(cohort, untrained, record), before
 
 
@@ -162,7 +163,9 @@ def _with_measured(
     return cohort, before
 
 
-def _with_patches(cohort: Cohort, settings: PatchSettings, config: DictConfig, record: RunRecord) -> Cohort:
+def _with_patches(
+    cohort: Cohort, settings: PatchSettings, config: DictConfig, record: RunRecord, folder: Path
+) -> Cohort:
     from radnet.learning.patches import cohort_patches, remark_counts  # MONAI, which a model of features does without
 
     with progress("Cutting patches") as show:
@@ -173,6 +176,7 @@ def _with_patches(cohort: Cohort, settings: PatchSettings, config: DictConfig, r
             workers=config.workers or os.cpu_count() or 1,
             progress=show,
         )
+    write_table(patches.rows[["patient_id", "lesion_id", "status", "remark"]], folder / "tables" / "patches.csv")
     failed = patches.rows[patches.rows["status"] != "ok"]
     record.counts["patches"] = len(patches.rows) - len(failed)
     record.counts["patches_failed"] = len(failed)

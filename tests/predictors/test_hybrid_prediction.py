@@ -199,6 +199,21 @@ def test_a_stack_learns_from_whom_both_members_can_read_and_excludes_others(tmp_
     assert record.counts["patients_measured"] == 6
 
 
+def test_a_run_keeps_why_a_lesion_has_no_patch_and_what_is_remarked_on_others(tmp_path):
+    root = folder_of("to keep reasons of", 6, 300, uncut=["S302"], wide=["S303"])
+    config = configured("hybrid", root)
+    cohort = read_manifest(root, [RESPONSE])
+
+    with_features(cohort, build(config.model), config, RunRecord(), tmp_path)
+
+    table = pd.read_csv(tmp_path / "tables" / "patches.csv", dtype=str, keep_default_na=False).set_index("patient_id")
+    assert len(table) == sum(len(one.lesions) for one in cohort.patients)
+    assert table.loc[["S302"], "status"].str.contains("empty.nii.gz").all()
+    assert set(table.drop(index="S302")["status"]) == {"ok"}
+    assert table.loc[["S303"], "remark"].str.startswith("larger than the patch: 88 %").all()
+    assert set(table.drop(index="S303")["remark"]) == {""}
+
+
 def test_what_is_remarked_on_patches_is_listed_and_counted(models, tmp_path, capsys):
     root = folder_of("wide lesions", 4, 100, wide=["S101"])
 
