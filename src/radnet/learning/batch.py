@@ -24,7 +24,7 @@ class Batch(TypedDict):
     event: Tensor  # (B,) float32, 0 or 1; (B, T) of several endpoints, NaN where one is unknown
     time: Tensor  # likewise, NaN for a binary endpoint
     place: Tensor  # (B,) int64, which of all patients of the bags each is
-    image: NotRequired[Tensor]  # (B, L, C, D, H, W) float32
+    image: NotRequired[Tensor]  # (B, L, C, D, H, W) float16 or float32, as the file has it; the network widens it
     has_image: NotRequired[Tensor]  # (B, L) bool, the lesions that have a patch
 
 
@@ -52,32 +52,33 @@ class Images:
         return Images(self.table, [self.lesions[one] for one in patients], [self.places[one] for one in patients])
 
     def read(
-        self, patients: Sequence[int], longest: int, augment: Augmentation | None, seed: int, epoch: int
+        self, patients: Sequence[int], augment: Augmentation | None = None, seed: int = 0, epoch: int = 0
     ) -> Tensor:
-        """Return the patches of patients, shape (B, longest, C, D, H, W) float32, 0 where a lesion has none.
+        """Return the patches of patients, shape (B, L, C, D, H, W), 0 where a lesion has none.
 
-        The file is mapped anew by each call: what is read of it does not stay in this process's memory.
+        They are of the file's type, float16 or float32, varied or not, which halves what is moved of a float16. The
+        file is mapped anew by each call: what is read of it does not stay in this process's memory.
 
         Args:
-            patients: Their places.
-            longest: Lesions to make room for.
+            patients: Their places; L is the longest of their lists of lesions.
             augment: Varies each patch; None leaves them as they are.
             seed: Of the draws.
             epoch: Of the draws.
         """
         patches = self.table.array()
-        image = torch.empty(len(patients), longest, *patches.shape[1:])
+        longest = max(len(self.places[patient]) for patient in patients)
+        image = np.empty((len(patients), longest, *patches.shape[1:]), dtype=patches.dtype)
         for row, patient in enumerate(patients):
-            image[row, len(self.places[patient]) :] = 0.0
+            image[row, len(self.places[patient]) :] = 0
             for column, place in enumerate(self.places[patient]):
                 if place < 0:
-                    image[row, column] = 0.0
+                    image[row, column] = 0
                 elif augment is None:
-                    image[row, column] = torch.from_numpy(np.array(patches[place]))  # torch widens a float16 faster
+                    image[row, column] = patches[place]
                 else:
                     drawn = draw_seed(seed, epoch, *self.lesions[patient][column])
-                    image[row, column] = augment(patches[place], self.kinds, drawn)
-        return image
+                    image[row, column] = augment(patches[place], self.kinds, drawn).numpy()
+        return torch.from_numpy(image)
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,8 @@ class Bags:
 
     def batch(self) -> Batch:
         """Return all patients as one batch."""
-        return self.tables() if self.images is None else self.with_images(self.tables(), range(len(self)))
+        tables = self.tables()
+        return tables if self.images is None else Batch(**{**tables, "image": self.images.read(range(len(self)))})
 
     def tables(self) -> Batch:
         """Return all patients as one batch, without their images, which may be too large to stand in memory."""
@@ -140,7 +142,7 @@ class Bags:
             features[row, : len(lesions)] = lesions
             present[row, : len(lesions)] = True
         clinical = self.clinical.astype(np.float32)
-        return Batch(
+        batch = Batch(
             features=torch.from_numpy(np.nan_to_num(features)),
             present=torch.from_numpy(present),
             has_features=torch.from_numpy(present & ~np.isnan(features).all(axis=2)),
@@ -150,21 +152,9 @@ class Bags:
             time=torch.from_numpy(self.time.astype(np.float32)),
             place=torch.arange(len(self)),
         )
-
-    def with_images(
-        self,
-        batch: Batch,
-        patients: Sequence[int],
-        augment: Augmentation | None = None,
-        seed: int = 0,
-        epoch: int = 0,
-    ) -> Batch:
-        """Return a batch of these patients with their images."""
-        assert self.images is not None
-        longest = batch["present"].shape[1]
-        has_image = torch.zeros(batch["present"].shape, dtype=torch.bool)
-        for row, patient in enumerate(patients):
-            places = torch.from_numpy(np.asarray(self.images.places[patient]))
-            has_image[row, : len(places)] = places >= 0
-        image = self.images.read(patients, longest, augment, seed, epoch)
-        return Batch(**{**batch, "image": image, "has_image": has_image})
+        if self.images is not None:
+            has_image = np.zeros(present.shape, dtype=bool)
+            for row, places in enumerate(self.images.places):
+                has_image[row, : len(places)] = places >= 0
+            batch["has_image"] = torch.from_numpy(has_image)
+        return batch

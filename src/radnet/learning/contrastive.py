@@ -117,7 +117,7 @@ def pretrain(
                 total, seen = 0.0, 0
                 for drawn in batches:
                     batch = [place for place, _ in drawn]
-                    views = _views(lesions, batch, augment, seed, epoch).to(device)
+                    views = _views(lesions, batch, augment, seed, epoch).to(device, torch.float32)
                     first, second = project(branch(views)).chunk(2)
                     loss = contrast(first, second)
                     optimiser.zero_grad()
@@ -142,4 +142,4 @@ def _one_by_one(images: Images) -> Images:
 
 def _views(lesions: Images, batch: list[int], augment: Augmentation, seed: int, epoch: int) -> Tensor:
     """Return the first views of a batch and then the second, shape (2·lesions, C, D, H, W)."""
-    return torch.cat([lesions.read(batch, 1, augment, seed, 2 * epoch + view)[:, 0] for view in range(2)])
+    return torch.cat([lesions.read(batch, augment, seed, 2 * epoch + view)[:, 0] for view in range(2)])

@@ -57,7 +57,8 @@ class TrainerSettings:
         accumulate: Batches per step.
         compile: Whether a hybrid network's branches, or another network, are compiled for the fit; needs a C++
             compiler.
-        loaders: Processes that read and vary patches, 0 for the one that trains; results are the same to the bit.
+        loaders: Processes that read and vary patches, 0 for a thread of the one that trains; results are the same to
+            the bit.
         gradient_clip: Greatest norm of the gradient of a step; 0 for any.
         processes: Processes that share each batch, on a GPU one for each. The result is that of one process to
             rounding, except that dropout and lost branches are drawn anew in each.
@@ -217,7 +218,10 @@ def _fit_share(
             log_every_n_steps=1,
         )
         with _compiled(network) if settings.compile else nullcontext():
-            trainer.fit(module, datamodule=data, ckpt_path=begun, weights_only=True)
+            try:
+                trainer.fit(module, datamodule=data, ckpt_path=begun, weights_only=True)
+            finally:
+                data.teardown()
     kept = best.weights or (averaged.weights if averaged is not None else {})
     module.load_state_dict(kept, strict=False)  # an average has no buffers
     network.eval()

@@ -124,8 +124,8 @@ class HybridNetwork(nn.Module):
             features: Shape (B, L, F).
             present: Which of the L places hold a lesion, shape (B, L), bool; each patient has one.
             clinical: Shape (B, K).
-            image: Shape (B, L, C, D, H, W), or (B, L, E) of what the image branch said of each; None if no lesion has
-                one.
+            image: Shape (B, L, C, D, H, W), of any float, or (B, L, E) of what the image branch said of each; None if
+                no lesion has one.
             has_features: Which lesions were measured, shape (B, L), bool; None if all were.
             has_image: Which lesions have an image, shape (B, L), bool; None if all have one.
             has_clinical: Which patients have clinical values, shape (B,), bool; None if all have.
@@ -160,7 +160,8 @@ class HybridNetwork(nn.Module):
         if values is None or not there.any():
             return described
         described = described.clone()
-        said = values[there] if name == "image" and values.ndim == 3 else self.branches[name](values[there])
+        known = values[there].to(described.dtype)
+        said = known if name == "image" and values.ndim == 3 else self.branches[name](known)
         described[there[present]] = said.to(described.dtype)
         return described
 

@@ -222,7 +222,7 @@ class FrozenHybrid:
         roles = lesions_to_show(lesions.loc[heaviest, "score"])
         shown = inputs.loc[[heaviest.iloc[place] for place in roles]]
         images = patches_of(cohort, shown.index)
-        image = images.read(range(len(images.places)), 1, None, seed=0, epoch=0)[:, 0]
+        image = images.read(range(len(images.places)))[:, 0].float()
         lesion = image[:, list(images.table.channels).index(where[0])] == 1
         return attribution_table(self._alone(shown), image, images.table.channels, lesion, list(roles.values()))
 
