@@ -1,6 +1,6 @@
 """Do networks find what is planted around a lesion, and in one of several? On held-out patients of simulated cohorts.
 
-usage: python benchmarks/planted.py [--cases ring carrier strong_carrier] [--work FOLDER] [--out FILE.csv]
+usage: python benchmarks/planted.py [--cases ring carrier strong_carrier many_patients] [--work FOLDER] [--out FILE.csv]
 
 `ring`: the outcome changes the tissue around lesions alone (signal_in=ring). What sees that tissue (the features of a
 ring from the border to 4 mm outside, or the whole patch) must find it; what sees the lesion alone (its features, or a
@@ -9,7 +9,8 @@ patch that is 0 outside it) must not.
 `carrier`: one lesion of each patient, drawn at random, carries the effect (carrier=one), up to five lesions each.
 Attention and the maximum must beat the mean of the lesions' features (zhao_mlp on the same features); beside them the
 mean of what a network says of each lesion, which can let one lesion count as well. Differences in AUC are paired, by
-DeLong's test. `strong_carrier` is the same with a greater effect. The weight of attention must tell the carrier from
+DeLong's test. `strong_carrier` is the same with a greater effect, `many_patients` that with 900 patients to learn
+from and 1,500 to judge by. The weight of attention must tell the carrier from
 a patient's other lesions. That can be told where the event came alone, since in all other patients the carrier is as
 any lesion: per patient with the event and two lesions or more the share of other lesions that weigh less than the
 carrier (ties half), averaged, with an interval over patients drawn anew.
@@ -42,6 +43,7 @@ COHORTS = {
     "ring": {"signal": 1.9922, "signal_in": "ring", "n": 600, "seed": 22},
     "carrier": {"signal": 1.9922, "carrier": "one", "n": 900, "max_lesions": 5, "seed": 21},
     "strong_carrier": {"signal": 3.0, "carrier": "one", "n": 900, "max_lesions": 5, "seed": 23},
+    "many_patients": {"signal": 3.0, "carrier": "one", "n": 2400, "max_lesions": 5, "seed": 24},
 }
 MODELS = {
     "ring": {
@@ -58,7 +60,7 @@ MODELS = {
         for rule in ("mean", "attention", "max", "set_transformer", "noisy_or")
     },
 }
-MODELS["strong_carrier"] = MODELS["carrier"]
+MODELS["strong_carrier"] = MODELS["many_patients"] = MODELS["carrier"]
 QUICK = ["falsification=false", "optimism=none", "split.folds=null", "split.inner=null", "overwrite=true"]
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
