@@ -1,19 +1,19 @@
 """Do networks find what is planted around a lesion, and in one of several? On held-out patients of simulated cohorts.
 
-usage: python benchmarks/planted.py [--cases ring carrier strong_carrier many_patients] [--work FOLDER] [--out FILE.csv]
+usage: python benchmarks/planted.py [--cases ring carrier …] [--work FOLDER] [--out FILE.csv]
 
 `ring`: the outcome changes the tissue around lesions alone (signal_in=ring). What sees that tissue (the features of a
 ring from the border to 4 mm outside, or the whole patch) must find it; what sees the lesion alone (its features, or a
 patch that is 0 outside it) must not.
 
 `carrier`: one lesion of each patient, drawn at random, carries the effect (carrier=one), up to five lesions each.
-Attention and the maximum must beat the mean of the lesions' features (zhao_mlp on the same features); beside them the
-mean of what a network says of each lesion, which can let one lesion count as well. Differences in AUC are paired, by
-DeLong's test. `strong_carrier` is the same with a greater effect, `many_patients` that with 900 patients to learn
-from and 1,500 to judge by. The weight of attention must tell the carrier from
-a patient's other lesions. That can be told where the event came alone, since in all other patients the carrier is as
-any lesion: per patient with the event and two lesions or more the share of other lesions that weigh less than the
-carrier (ties half), averaged, with an interval over patients drawn anew.
+Attention and the maximum must beat a mean: that of the lesions' features (zhao_mlp on the same features), and that of
+what a network says of each lesion, which can let one lesion count as well. Differences in AUC are paired, by DeLong's
+test. `strong_carrier` is the same with a greater effect, `clear_carrier` with one that leaves no doubt; `many_patients`
+is strong_carrier with 900 patients to learn from and 1,500 to judge by. The weight of attention must tell the carrier
+from a patient's other lesions. That can be told where the event came alone, since in all other patients the carrier is
+as any lesion: per patient with the event and two lesions or more the share of other lesions that weigh less than the
+carrier (ties half), averaged, with an interval over patients drawn anew. Rows of cases that are not run anew are kept.
 
 Each model is `train.py` as a user types it, without folds, controls and resampling; 107 features (no filters) serve
 both cases. One file holds every number.
@@ -21,6 +21,7 @@ both cases. One file holds every number.
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,7 @@ COHORTS = {
     "ring": {"signal": 1.9922, "signal_in": "ring", "n": 600, "seed": 22},
     "carrier": {"signal": 1.9922, "carrier": "one", "n": 900, "max_lesions": 5, "seed": 21},
     "strong_carrier": {"signal": 3.0, "carrier": "one", "n": 900, "max_lesions": 5, "seed": 23},
+    "clear_carrier": {"signal": 6.0, "carrier": "one", "n": 900, "max_lesions": 5, "seed": 25},
     "many_patients": {"signal": 3.0, "carrier": "one", "n": 2400, "max_lesions": 5, "seed": 24},
 }
 MODELS = {
@@ -60,7 +62,7 @@ MODELS = {
         for rule in ("mean", "attention", "max", "set_transformer", "noisy_or")
     },
 }
-MODELS["strong_carrier"] = MODELS["many_patients"] = MODELS["carrier"]
+MODELS["strong_carrier"] = MODELS["clear_carrier"] = MODELS["many_patients"] = MODELS["carrier"]
 QUICK = ["falsification=false", "optimism=none", "split.folds=null", "split.inner=null", "overwrite=true"]
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -74,20 +76,25 @@ def python(*words: str) -> None:
 
 
 def judged(case: str, work: Path) -> pd.DataFrame:
-    """Train the models of a case and judge them together; return AUCs and differences from the first."""
+    """Train the models of a case and judge them together; return AUCs and differences from each mean."""
     knobs = [f"data.knobs.{key}={value}" for key, value in COHORTS[case].items()]
-    reference, *_ = MODELS[case]
     for name, words in MODELS[case].items():
         python("train.py", *words, "preset=multicentre", *knobs, *QUICK, f"name={name}", f"output={work / case / name}")
     tables = ",".join(str(work / case / name / "predictions.parquet") for name in MODELS[case])
-    python(
-        *("evaluate.py", f"predictions=[{tables}]", f"output={work / case / 'evaluation'}", "report=false"),
-        *("evaluation=binary", f"evaluation.versus={reference}"),
-    )
-    metrics = pd.read_csv(work / case / "evaluation" / "metrics.csv", keep_default_na=False)
+    found = []
+    for versus in [next(iter(MODELS[case])), *(["mean"] if "mean" in MODELS[case] else [])]:
+        judged_in = work / case / f"versus_{versus}"
+        shutil.rmtree(judged_in, ignore_errors=True)
+        python(
+            *("evaluate.py", f"predictions=[{tables}]", f"output={judged_in}", "report=false"),
+            *("evaluation=binary", f"evaluation.versus={versus}"),
+        )
+        found.append(pd.read_csv(judged_in / "metrics.csv", keep_default_na=False))
+    metrics = pd.concat(found).drop_duplicates(ignore_index=True)
     everybody = (metrics[["centre", "subgroup"]] == "").all(axis=1) & (metrics["partition"] == "held_out")
     wanted = metrics["method"].isin(["delong", "delong_paired"]) & (metrics["level"] == "patient")
-    return metrics[everybody & wanted & metrics["metric"].isin(["auc", "auc_difference"])]
+    ours = metrics["model"].isin(MODELS[case])
+    return metrics[everybody & wanted & ours & metrics["metric"].isin(["auc", "auc_difference"])]
 
 
 def share_outweighed(run: Path) -> dict[str, float]:
@@ -138,9 +145,15 @@ def main() -> None:
             pd.DataFrame([{"case": case, "model": name, "metric": "auc", "estimate": value, "method": "truth.json"}])
             for name, value in planted.items()
         ]
+    if options.out.is_file():
+        before = pd.read_csv(options.out)
+        tables.insert(0, before[~before["case"].isin(options.cases)])
     whole = pd.concat(tables, ignore_index=True)
+    whole[["estimate", "lower", "upper"]] = whole[["estimate", "lower", "upper"]].apply(pd.to_numeric).round(4)
+    whole["p_value"] = pd.to_numeric(whole["p_value"]).map(lambda value: float(f"{value:.4g}"))
+    whole[["n", "n_event"]] = whole[["n", "n_event"]].apply(pd.to_numeric).astype("Int64")
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    whole.to_csv(options.out, index=False, float_format="%.4f")
+    whole.to_csv(options.out, index=False)
     print(whole.to_string(index=False, float_format="{:.3f}".format, na_rep=""))
 
 

@@ -201,11 +201,18 @@ def test_of_a_stack_of_one_member_and_columns_either_is_left():
         (stack("score"), "score alone"),
         ({"_target_": "radnet.predictors.tuned.TunedPredictor", "endpoint": "response"}, "none"),
     ],
-    ids=["image", "clinical", "stack of one", "tuned"],
+    ids=["image", "clinical", "stack of one", "none"],
 )
 def test_a_model_of_one_branch_is_refused(node, told):
     with pytest.raises(ValueError, match=f"takes branches out, and the model has {told}: choose one of several"):
         ablations(node, endpoint_has_time=False)
+
+
+def test_a_tuned_model_is_refused_by_name():
+    tuned = {"_target_": "radnet.predictors.tuned.TunedPredictor", "make": {"model": tabular(COLUMNS, ["lesion"])}}
+
+    with pytest.raises(ValueError, match="not of a model that is tuned: write its values down"):
+        ablations(tuned, endpoint_has_time=False)
 
 
 def test_a_member_with_the_name_of_the_columns_beside_it_is_refused():

@@ -1,5 +1,6 @@
 """What W&B is sent: curves, model, metrics and report, and no name of a patient, a centre or a folder."""
 
+import base64
 import json
 import re
 from dataclasses import replace
@@ -15,9 +16,9 @@ pytest.importorskip("wandb", reason="tracking needs the extra train")
 from cohorts import make_study, write_cohort
 from radnet.cli import main
 from radnet.cohort import Cohort
-from radnet.names import Names
+from radnet.names import Names, names_in
 from radnet.predictors.folder import load_model, patient_hash
-from radnet.tracking import send_evaluation, send_run, shown_config
+from radnet.tracking import _contents, send_evaluation, send_run, shown_config
 
 CENTRES = {"A": "Freiburg", "B": "Marseille", "C": "Salzburg"}
 FAST = ["trainer.max_epochs=3", "split.folds.n_folds=3", "split.inner.n_folds=2", "model.network.hidden=[16,8,4]"]
@@ -216,6 +217,11 @@ def test_names_are_hidden_in_tables_and_texts_and_numbers_are_left_alone():
     assert text == {"a": ["(a patient) of centre 1 in …/x", 0.5], "centres": ["centre 1", "centre 2"], "b": "anna-012"}
 
 
+@pytest.mark.parametrize("file", ["anna-01_L1.nii.gz", "x/MUELLER_ANNA.nii.gz", "77_seg.NRRD", "1.2.840.dcm"])
+def test_a_file_of_an_image_is_no_longer_named(file):
+    assert NAMES.hidden(f"{file}: the mask has no voxel of label 1") == "(a file): the mask has no voxel of label 1"
+
+
 def test_ids_that_are_numbers_take_messages_with_them():
     names = Names(("12", "15"), (), ())
 
@@ -227,4 +233,32 @@ def test_ids_that_are_numbers_take_messages_with_them():
 def test_a_name_within_a_longer_word_is_not_found_and_one_alone_is():
     assert NAMES.found_in(b"xanna-01 anna-011") == ""
     assert NAMES.found_in(b'{"anna-01": 1}') == "a patient's id, anna-01"
+    assert NAMES.found_in(b"anna-01_mask.nii.gz is empty") == "a patient's id, anna-01"
     assert NAMES.found_in(b"at /data/lung/x.nii") == "a folder of this machine, /data/lung"
+
+
+def test_why_a_lesion_has_no_patch_is_not_sent_as_it_names_files(tracked, tmp_path, monkeypatch):
+    import shutil
+
+    monkeypatch.chdir(tmp_path)
+    run = Path(shutil.copytree(tracked / "run", tmp_path / "run"))
+    remark = "MUELLER_ANNA.nii.gz: the mask has no voxel of label 1"
+    rows = pd.DataFrame({"patient_id": ["S001"], "lesion_id": ["L1"], "status": [remark], "remark": [""]})
+    rows.to_csv(run / "evaluation" / "tables" / "patches.csv", index=False)
+
+    send_evaluation(run, run / "evaluation")
+
+    sent = [path.read_text("utf-8") for path in (run / "wandb" / "sent" / "report").iterdir()]
+    encoded = re.findall(r"data:text/csv[^,]*;base64,([A-Za-z0-9+/=]+)", "".join(sent))
+    assert encoded
+    assert "MUELLER_ANNA" not in "".join([*sent, *(base64.b64decode(one).decode() for one in encoded)])
+
+
+def test_a_table_within_a_page_is_looked_through(tracked, study, tmp_path):
+    page, patient = tmp_path / "report.html", study.ids[3]
+    table = base64.b64encode(f"patient_id,why\n4,{patient}_mask.nii.gz is empty\n".encode()).decode()
+    page.write_text(f'<a href="data:text/csv;charset=utf-8;base64,{table}">', encoding="utf-8")
+
+    found = [names_in(tracked / "run").found_in(one) for one in _contents(page)]
+
+    assert found == ["", f"a patient's id, {patient}"]

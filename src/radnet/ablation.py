@@ -94,7 +94,7 @@ def run_ablations(
             of_all = folds if len(part) == len(development) else folds_of_all(folds, development)
             kept = kept_under(once, name)
             found = list(_scores(partial(make, node), of_all, readings, part, judged_here, kept))
-        except ValueError as fault:
+        except (ValueError, RuntimeError, ChildProcessError) as fault:
             say(f"{name}: not run: {fault}")
             continue
         everybody = len(development) + len(judged)
@@ -137,6 +137,8 @@ def _read_by(model: Predictor, cohort: Cohort) -> Cohort:
 def _branches(node: Mapping[str, Any]) -> list[str]:
     if member := node.get("member"):
         return _branches(member)
+    if (node.get("make") or {}).get("model"):
+        raise ValueError("ablation=true takes branches out, and not of a model that is tuned: write its values down")
     members = list(node.get("members") or {})
     if "clinical" in members and node.get("clinical"):
         raise ValueError("ablation: a member of the stack is named clinical, as the columns beside it: rename it")

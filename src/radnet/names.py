@@ -14,6 +14,8 @@ import yaml
 from radnet.tables import read_table
 
 _TELLING = 3  # characters from which a name can be told from a word or a number of a text
+_BEFORE, _AFTER = r"(?<![A-Za-z0-9-])", r"(?![A-Za-z0-9-])"  # a name of a file holds an id between underscores
+_IMAGE_FILE = re.compile(r"[^\s:;,'\"]+\.(?:nii(?:\.gz)?|nrrd|nhdr|mha|mhd|dcm)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Names:
         return pd.DataFrame(columns, columns=table.columns)
 
     def hidden(self, value: Any, key: str = "") -> Any:
-        """Return plain data in which names of patients, centres and folders are replaced.
+        """Return plain data in which names of patients, centres, folders and files of images are replaced.
 
         An id that is a number, or shorter than three characters, cannot be told within a text: messages, and what
         follows "such as", are then left out.
@@ -61,7 +63,7 @@ class Names:
         """Return which name stands in the bytes of a file; empty if none does."""
         for kind, names in (("a patient's id", self.patients), ("a folder of this machine", self.folders)):
             for name in filter(_telling, names):
-                if re.search(rb"(?<![\w-])" + re.escape(name.encode()) + rb"(?![\w-])", content):
+                if re.search((_BEFORE + re.escape(name) + _AFTER).encode(), content):
                     return f"{kind}, {name}"
         return ""
 
@@ -77,9 +79,10 @@ class Names:
     def _pattern(self) -> re.Pattern[str] | None:
         every = filter(_telling, {*self.patients, *self.centres, *self.folders})
         words = "|".join(re.escape(one) for one in sorted(every, key=len, reverse=True))
-        return re.compile(rf"(?<![\w-])(?:{words})(?![\w-])") if words else None
+        return re.compile(f"{_BEFORE}(?:{words}){_AFTER}") if words else None
 
     def _text(self, text: str) -> str:
+        text = _IMAGE_FILE.sub("(a file)", text)  # which may bear a name that is no id
         text = re.sub(r"such as [^;.]+", "such as …", text) if self._untold else text
         return text if self._pattern is None else self._pattern.sub(self._stands_for, text)
 

@@ -5,6 +5,7 @@ found from its hash. Prediction tables and voxels are not sent. A file in which 
 refused.
 """
 
+import base64
 import json
 import os
 import re
@@ -29,7 +30,8 @@ from radnet.wandb_run import end_run, open_run
 
 _OF_THE_MACHINE = ("output", "overwrite", "workers", "cache", "logger")
 _NAMES_CENTRES = ("centres", "train", "held_out")
-_OF_VOXELS = "attribution.csv"  # slices of patients' images
+_NOT_SENT = ("attribution.csv", "patches.csv")  # slices of patients' images; names of their files
+_CSV_OF_A_PAGE = r"data:text/csv[^,]*;base64,([A-Za-z0-9+/=]+)"
 _WITHHELD = ("patients_sha256", "images_sha256", "centres", "card_sha256")
 
 
@@ -58,7 +60,8 @@ def send_run(folder: Path) -> None:
 def send_evaluation(folder: Path, evaluation: Path) -> None:
     """Send the metrics of a run's evaluation, and a report made anew from its tables with patients numbered.
 
-    Attribution, which shows slices of patients' images, is left out.
+    Attribution, which shows slices of patients' images, is left out, and so is why a lesion has no patch, which names
+    files.
 
     Raises:
         ValueError: If a file names a patient or a folder of this machine; nothing of it is sent.
@@ -67,7 +70,7 @@ def send_evaluation(folder: Path, evaluation: Path) -> None:
     names = names_in(folder)
     made = _emptied(folder, "evaluation")
     tables = [*evaluation.glob("*.csv"), *evaluation.glob("figures/*.csv"), *evaluation.glob("tables/*.csv")]
-    for file in (one for one in tables if one.name != _OF_VOXELS):
+    for file in (one for one in tables if one.name not in _NOT_SENT):
         write_table(names.hidden_table(read_table(file)), made / file.relative_to(evaluation))
     about = json.loads((evaluation / "evaluation.json").read_text(encoding="utf-8"))
     write_json(names.hidden(_without_places(about)), made / "evaluation.json")
@@ -160,7 +163,8 @@ def _send(run: Any, name: str, kind: str, folder: Path, names: Names) -> None:
 def _contents(file: Path) -> Iterable[bytes]:
     if file.suffix == ".html":  # without the library that draws and the bytes of images, in which any word may stand
         page = file.read_text(encoding="utf-8").replace(get_plotlyjs(), "")
-        return [re.sub(r"base64,[A-Za-z0-9+/=]+", "", page).encode()]
+        tables = [base64.b64decode(one) for one in re.findall(_CSV_OF_A_PAGE, page)]
+        return [re.sub(r"base64,[A-Za-z0-9+/=]+", "", page).encode(), *tables]
     if not is_zipfile(file):
         return [file.read_bytes()]
     with ZipFile(file) as packed:

@@ -7,6 +7,7 @@ pytest.importorskip("monai", reason='augmentation needs the extra "train"')
 
 import torch
 from monai.transforms import (
+    Compose,
     RandFlipd,
     RandGaussianNoised,
     RandRotate90d,
@@ -68,6 +69,20 @@ def test_draws_depend_on_neither_order_nor_workers_nor_what_was_drawn_before():
     for other in (varied([5, 3, 1, 0, 2, 4]), varied([4, 0, 5, 2, 1, 3], workers=2)):
         for place, values in alone.items():
             np.testing.assert_array_equal(other[place], values)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_draws_are_those_of_monai_seeded_step_by_step(seed):
+    steps = [
+        RandFlipd(ALL, prob=0.5, spatial_axis=1, allow_missing_keys=True),
+        RandRotate90d(ALL, prob=0.5, max_k=3, spatial_axes=(1, 2), allow_missing_keys=True),
+    ]
+    whole = torch.from_numpy(patch().astype(np.float32))
+    expected = Compose(steps).set_random_state(seed=seed)({"image": whole})["image"]
+
+    found = Augmentation(dict(zip("ab", steps, strict=True)))(patch(), ("image",) * 4, seed)
+
+    np.testing.assert_array_equal(found, np.asarray(expected))
 
 
 def test_draws_differ_by_seed_epoch_patient_and_lesion():

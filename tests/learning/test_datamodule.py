@@ -1,6 +1,7 @@
 """Batches of patients and their patches: each against the file, read a lesion at a time."""
 
 import threading
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -8,10 +9,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the extra train")
 pytest.importorskip("monai", reason="images need the extra train")
 
-from fits import patched, varied  # noqa: E402
+from fits import hybrid, patched, settings, varied  # noqa: E402
 from radnet.learning.augment import draw_seed  # noqa: E402
 from radnet.learning.batch import Bags, Images  # noqa: E402
 from radnet.learning.datamodule import LesionDataModule  # noqa: E402
+from radnet.learning.fit import fit_network  # noqa: E402
+from radnet.learning.losses import response_loss  # noqa: E402
 
 SEED = 5
 
@@ -124,6 +127,36 @@ def test_nothing_is_left_behind_when_it_ends(data):
     assert not patch_threads()
     assert not torch.multiprocessing.active_children()
     assert len(epoch_of(module, 0)) == 3  # and begins again where it is asked to
+
+
+@pytest.mark.parametrize("fault", [None, ValueError("a fault of the loss")], ids=["calm", "broken off"])
+def test_a_fit_leaves_no_thread_behind(fault, tmp_path):
+    train, valid, asked = patched(tmp_path, 24, 1), patched(tmp_path, 24, 2), []
+
+    def loss(output, batch):
+        asked.append(len(output))
+        if fault is not None and len(asked) == 8:  # in the validation of the second epoch
+            raise fault
+        return response_loss(output, batch)
+
+    with pytest.raises(ValueError, match="a fault of the loss") if fault else nullcontext():
+        fit_network(hybrid(), loss, train, valid, settings(max_epochs=3), SEED)
+
+    assert not patch_threads()
+
+
+def test_validation_patients_come_in_their_own_order_each_time(tmp_path):
+    bags = patched(tmp_path, 13, 2)
+    module = LesionDataModule(patched(tmp_path, 24, 1), bags, 8, SEED)
+
+    for _ in range(2):
+        batches = list(module.val_dataloader())
+        assert [batch["place"].tolist() for batch in batches] == [list(range(8)), list(range(8, 13))]
+        for batch in batches:
+            for found, expected in by_hand(bags, batch, 0, None):
+                np.testing.assert_array_equal(found, expected)
+    module.teardown()
+    assert not patch_threads()
 
 
 def test_patients_without_patches_are_read_by_no_thread(data, tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from monai.data import get_track_meta, set_track_meta
 from monai.transforms import Compose, LazyTransform, MapTransform, Randomizable, Transform
+from monai.utils import MAX_SEED
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -35,9 +36,9 @@ class Augmentation:
         if faults := [f"{name}: {fault}" for name, step in on.items() if (fault := _fault(step))]:
             raise ValueError("augmentation: " + "; ".join(faults))
         self.steps = Compose(list(on.values()))
-        self.state = np.random.RandomState()  # one for all steps: a state of their own each would be dear to seed
-        for step in on.values():
-            step.set_random_state(state=self.state)  # type: ignore[attr-defined]
+        self.states = [np.random.RandomState() for _ in on]  # kept, since seeding anew costs half of making one
+        for step, state in zip(on.values(), self.states, strict=True):
+            step.set_random_state(state=state)  # type: ignore[attr-defined]
 
     def __call__(self, patch: NDArray, kinds: Sequence[ChannelKind], seed: int) -> Tensor:
         """Return the patch as ``seed`` has it varied.
@@ -57,7 +58,9 @@ class Augmentation:
         if len(kinds) != len(values):
             raise ValueError(f"the patch has {len(values)} channels, and kinds are told of {len(kinds)}")
         places = {kind: [at for at, one in enumerate(kinds) if one == kind] for kind in _KINDS}
-        self.state.seed(seed)
+        of_steps = np.random.RandomState(seed)
+        for state in self.states:
+            state.seed(of_steps.randint(MAX_SEED, dtype="uint32"))
         with _plain_tensors():
             varied = self.steps({kind: values[at] for kind, at in places.items() if at})
         for kind, at in places.items():

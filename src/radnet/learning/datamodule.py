@@ -48,11 +48,10 @@ class LesionDataModule(pl.LightningDataModule):
         processes: int = 1,
     ) -> None:
         super().__init__()
-        self.valid = valid
-        self.batch_size = batch_size
         weights = draw_weights(train, balance)
         self.order = EpochBatches(len(train), batch_size, seed, weights, process, processes)
         self.batches = PatientBatches(train, self.order, augment, seed, loaders)
+        self.validated = None if valid is None else PatientBatches(valid, _in_order(len(valid), batch_size))
 
     def train_dataloader(self) -> "PatientBatches":
         """Return the training batches, each time they are gone through those of the epoch that ``order`` was told."""
@@ -60,15 +59,15 @@ class LesionDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> "PatientBatches":
         """Return the validation patients in their own order."""
-        if self.valid is None:
+        if self.validated is None:
             raise ValueError("there are no validation patients")
-        places = [(place, 0) for place in range(len(self.valid))]
-        batches = [places[begin : begin + self.batch_size] for begin in range(0, len(places), self.batch_size)]
-        return PatientBatches(self.valid, batches)
+        return self.validated
 
     def teardown(self, stage: str = "") -> None:  # noqa: ARG002 - Lightning's signature
-        """End the loaders."""
+        """End threads and loaders."""
         self.batches.close()
+        if self.validated is not None:
+            self.validated.close()
 
 
 class PatientBatches:
@@ -114,8 +113,9 @@ class PatientBatches:
         for number in range(1, len(self) + 1):
             if self._ahead is None or self._ahead[0] is not order:
                 raise RuntimeError("batches are gone through once at a time, and another pass has begun")
+            batch = next(self._ahead[1])
             self._place = (epoch, number) if number < len(self) else (after, 0)
-            yield next(self._ahead[1])
+            yield batch
 
     def close(self) -> None:
         """End the thread and the loaders, when what they are at is done: a loader that is cut short may abort."""
@@ -177,6 +177,12 @@ class _Itself:
 
     def __getitem__(self, drawn: list[Drawn]) -> list[Drawn]:
         return drawn
+
+
+def _in_order(size: int, batch_size: int) -> list[list[Drawn]]:
+    """Return the batches of all patients in their own order, which no epoch changes."""
+    places = [(place, 0) for place in range(size)]
+    return [places[begin : begin + batch_size] for begin in range(0, size, batch_size)]
 
 
 def _has_epochs(sampler: EpochBatches | Sequence[list[Drawn]]) -> TypeGuard[EpochBatches]:
