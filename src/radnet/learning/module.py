@@ -59,8 +59,8 @@ class PatientModule(pl.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return AdamW over every weight that learns."""
         learning = [weight for weight in self.parameters() if weight.requires_grad]
-        fused = not self.trainer.gradient_clip_val  # a fused step costs a quarter; Lightning does not clip for one
-        return torch.optim.AdamW(learning, lr=self.learning_rate, weight_decay=self.weight_decay, fused=fused)
+        # foreach: a third cheaper on a CPU, the same to the bit; fused would be cheaper still, and round otherwise
+        return torch.optim.AdamW(learning, lr=self.learning_rate, weight_decay=self.weight_decay, foreach=True)
 
 
 def network_output(network: nn.Module, batch: Batch) -> Tensor:
