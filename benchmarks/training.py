@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(_PARTS), default=list(_PARTS))
     parser.add_argument("--patients", type=int, default=96)
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=11)
     parser.add_argument("--out", type=Path, default=HERE / "results" / "training.csv")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
