@@ -117,6 +117,18 @@ def test_a_file_that_is_gone_is_told_to_who_waits_for_the_batch(loaders, data, t
         epoch_of(data(bags, loaders=loaders), 0)
 
 
+def test_a_pass_after_one_that_failed_is_begun_anew(data, tmp_path):
+    bags = patched(tmp_path, 24, 1)
+    module, file, away = data(bags), bags.images.table.file, tmp_path / "away.npy"
+    file.rename(away)
+    with pytest.raises(FileNotFoundError):
+        epoch_of(module, 0)
+
+    away.rename(file)
+
+    assert len(epoch_of(module, 0)) == 3
+
+
 def test_nothing_is_left_behind_when_it_ends(data):
     module = data(loaders=1)
     epoch_of(module, 0)

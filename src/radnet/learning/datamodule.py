@@ -113,6 +113,7 @@ class PatientBatches:
         for number in range(1, len(self) + 1):
             if self._ahead is None or self._ahead[0] is not order:
                 raise RuntimeError("batches are gone through once at a time, and another pass has begun")
+            self._place = (-1, 0)  # if this batch fails, the next pass begins anew
             batch = next(self._ahead[1])
             self._place = (epoch, number) if number < len(self) else (after, 0)
             yield batch
